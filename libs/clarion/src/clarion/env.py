@@ -1,0 +1,128 @@
+"""The environment of a service: ``CLARION_*`` variables or files of ``/run/secrets``, checked once at start.
+
+Each service subclasses :class:`ServiceEnv` with what it alone needs. All problems are reported at once, one a line,
+with the variable's name; production refuses to start on a development secret.
+
+Source: docs/reference/environment.md; DESIGN section 8.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import cached_property
+from pathlib import Path
+from typing import Final, Literal, NoReturn, TypeVar
+
+import dj_database_url
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from clarion.errors import ConfigInvalid
+from clarion.namespaces import ClarionConfig, config_load
+
+DEVELOPMENT_SECRET_PREFIX: Final = "dev-"
+"""How every secret starts that ``make up`` makes."""
+
+EXIT_CONFIG: Final = 78
+"""Exit code of a process that refuses its configuration (EX_CONFIG of sysexits.h)."""
+
+_SECRETS_DIR = Path("/run/secrets")
+
+Env = TypeVar("Env", bound="ServiceEnv")
+
+
+class ServiceEnv(BaseSettings):
+    """What all services need."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="CLARION_",
+        secrets_dir=_SECRETS_DIR if _SECRETS_DIR.is_dir() else None,
+        frozen=True,
+        extra="ignore",
+    )
+
+    environment: Literal["development", "production"] = "production"
+    secret_key: SecretStr = Field(min_length=32)
+    """Django's secret key, the same for all services: it signs sessions."""
+    token_secret: SecretStr = Field(min_length=32)
+    """HMAC key of connection tokens, the same for all services."""
+    database_url: str = Field(validation_alias="DATABASE_URL")
+    """``postgres://user:password@host/name`` or ``sqlite:////absolute/path``."""
+    redis_url: str
+    """``redis://[:password@]host:port``; several, separated by commas, are shards."""
+    redis_timeout_s: float = Field(default=1.0, gt=0, le=30)
+    """How long one command may take to be answered before Redis counts as away."""
+    layer_prefix: str = Field(default="asgi", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    """Prefix of every Redis name. Redis pub/sub ignores database numbers: two deployments on one server need two."""
+    public_url: str = Field(pattern=r"^https?://[^/\s]+$")
+    """The origin that browsers see, e.g. ``https://push.example``."""
+    config: Path | None = None
+    """Path of ``clarion.toml``. Left out: no namespace is defined."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["json", "console"] = "json"
+
+    @field_validator("database_url")
+    @classmethod
+    def _database_url(cls, url: str) -> str:
+        try:
+            dj_database_url.parse(url)
+        except (ValueError, KeyError) as exc:  # its own errors quote the URL, password included
+            raise ValueError("not a database URL such as postgres://user:password@host/name") from exc
+        return url
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_url(cls, urls: str) -> str:
+        if not all(url.strip().startswith(("redis://", "rediss://", "unix://")) for url in urls.split(",")):
+            raise ValueError("not Redis URLs such as redis://:password@host:6379")
+        return urls
+
+    @model_validator(mode="after")
+    def _no_development_secret(self) -> ServiceEnv:
+        if self.environment == "production":
+            for name in ("secret_key", "token_secret"):
+                if getattr(self, name).get_secret_value().startswith(DEVELOPMENT_SECRET_PREFIX):
+                    raise ValueError(f"CLARION_{name.upper()}: a development secret does not serve production")
+        return self
+
+    @property
+    def redis_urls(self) -> list[str]:
+        """One URL a shard."""
+        return [url.strip() for url in self.redis_url.split(",")]
+
+    @property
+    def is_development(self) -> bool:
+        """Whether this is a developer's machine: development secrets pass, cookies travel over plain HTTP."""
+        return self.environment == "development"
+
+    @cached_property
+    def clarion_config(self) -> ClarionConfig:
+        """The checked ``clarion.toml``; without one, no namespace is defined."""
+        return config_load(self.config) if self.config else ClarionConfig()
+
+
+def env_load(kind: type[Env]) -> Env:
+    """Read and check a service's environment; on any problem say all of them and exit with ``EXIT_CONFIG``."""
+    try:
+        env = kind()
+    except ValidationError as exc:
+        _exit([_problem(error["loc"], error["msg"]) for error in exc.errors(include_url=False, include_input=False)])
+    try:
+        env.clarion_config  # noqa: B018: read now, so that its problems are told at start
+    except ConfigInvalid as exc:
+        _exit([f"CLARION_CONFIG: {problem}" for problem in exc.problems])
+    return env
+
+
+def _problem(location: tuple[int | str, ...], text: str) -> str:
+    text = text.removeprefix("Value error, ")
+    if not location:
+        return text
+    name = str(location[0])
+    return f"{name if name.isupper() else 'CLARION_' + name.upper()}: {text}"
+
+
+def _exit(problems: list[str]) -> NoReturn:
+    sys.stderr.write("".join(f"configuration: {problem}\n" for problem in problems))
+    sys.stderr.flush()
+    sys.exit(EXIT_CONFIG)

@@ -1,0 +1,90 @@
+"""Names: channels, user ids, and every Redis key and channel that Clarion uses.
+
+A channel is the address that a client subscribes to and, letter for letter, the Channels *group*. Its name is 1 to
+200 printable ASCII characters, no space and none of ``/ \\ " % ? *``, case-sensitive. What stands before the first
+``:`` is its namespace; a name that starts with ``#`` is the personal channel of one user and in no namespace.
+A user id is 1 to 128 such characters, none of them ``,`` or ``#``.
+
+Source: docs/glossary.md; ADR-0001.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from clarion.errors import NameInvalid
+
+CHANNEL_MAX_CHARS: Final = 200
+USER_ID_MAX_CHARS: Final = 128
+FORBIDDEN_CHARS: Final = '/\\"%?*'
+PERSONAL_PREFIX: Final = "#"
+
+_CHANNEL = re.compile(r"[!#$&-)+-.0->@-\[\]-~]{1,200}")
+_BAD_CHAR = re.compile(r"[^!#$&-)+-.0->@-\[\]-~]")
+
+
+def channel_check(channel: object) -> str:
+    """Return the channel's name if it follows the rules.
+
+    Raises:
+        NameInvalid: HTTP 400, protocol error 107, close code 4400; the text says which rule was broken.
+    """
+    if isinstance(channel, str) and _CHANNEL.fullmatch(channel):
+        if channel[0] == PERSONAL_PREFIX:
+            user_id_check(channel[1:])
+        return channel
+    raise NameInvalid(_broken_rule("a channel's name", channel, CHANNEL_MAX_CHARS))
+
+
+def user_id_check(user_id: object) -> str:
+    """Return the user id if it follows the rules.
+
+    Raises:
+        NameInvalid: HTTP 400, protocol error 107; the text says which rule was broken.
+    """
+    if not isinstance(user_id, str) or not _CHANNEL.fullmatch(user_id) or len(user_id) > USER_ID_MAX_CHARS:
+        raise NameInvalid(_broken_rule("a user id", user_id, USER_ID_MAX_CHARS))
+    if "," in user_id or "#" in user_id:
+        raise NameInvalid("a user id holds neither ',' nor '#'")
+    return user_id
+
+
+def _broken_rule(what: str, name: object, max_chars: int) -> str:
+    if not isinstance(name, str):
+        return f"{what} is text, not {type(name).__name__}"
+    if not 1 <= len(name) <= max_chars:
+        return f"{what} has 1 to {max_chars} characters, not {len(name)}"
+    bad = _BAD_CHAR.search(name)
+    assert bad is not None  # neither type nor length: a character broke the rule
+    return (
+        f"{what} holds printable ASCII without a space and without any of {FORBIDDEN_CHARS}: "
+        f"{ascii(bad.group())} at position {bad.start()} is not allowed"
+    )
+
+
+def namespace_of(channel: str) -> str | None:
+    """The part before the first ``:``, or None for a channel without one and for a personal channel."""
+    if channel.startswith(PERSONAL_PREFIX):
+        return None
+    namespace, colon, _ = channel.partition(":")
+    return namespace if colon else None
+
+
+def personal_channel(user_id: str) -> str:
+    """The channel that only this user may join.
+
+    Raises:
+        NameInvalid: the user id breaks a rule.
+    """
+    return PERSONAL_PREFIX + user_id_check(user_id)
+
+
+def personal_user(channel: str) -> str | None:
+    """The user whose personal channel this is, or None."""
+    return channel[1:] if channel.startswith(PERSONAL_PREFIX) else None
+
+
+def redis_group(prefix: str, channel: str) -> str:
+    """The Redis pub/sub channel of a group: the stock pub/sub layer's name for it (channels_redis/pubsub.py)."""
+    return f"{prefix}__group__{channel}"

@@ -1,0 +1,56 @@
+"""The Django settings that services must agree on, made from their environment.
+
+Services share ``auth.User``, database sessions, one secret key and one database; so what one signs in, another knows.
+
+Source: DESIGN section 8.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import dj_database_url
+
+from clarion.env import ServiceEnv
+
+SHARED_APPS: Final = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "clarion.outbox",
+    "clarion.inbox",
+]
+"""Apps whose tables several services use; http-api migrates them."""
+
+SESSION_COOKIE_NAME: Final = "clarion_session"
+DEFAULT_AUTO_FIELD: Final = "django.db.models.BigAutoField"
+
+
+def databases(env: ServiceEnv) -> dict[str, Any]:
+    """Django's ``DATABASES``. Connections are kept open: one a thread, checked before a request uses it."""
+    database: dict[str, Any] = dict(dj_database_url.parse(env.database_url, conn_max_age=None, conn_health_checks=True))
+    if database["ENGINE"] == "django.db.backends.sqlite3":
+        # Several processes write: readers must not block the writer (WAL), a writer takes its lock at BEGIN
+        # (IMMEDIATE; upgrading a read lock later fails at once), and who finds it taken waits.
+        database["OPTIONS"] = {
+            **database.get("OPTIONS", {}),
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        }
+    return {"default": database}
+
+
+def channel_layers(env: ServiceEnv) -> dict[str, Any]:
+    """Django's ``CHANNEL_LAYERS``: our layer on the deployment's Redis."""
+    return {
+        "default": {
+            "BACKEND": "clarion.layers.ClarionChannelLayer",
+            "CONFIG": {
+                "hosts": env.redis_urls,
+                "prefix": env.layer_prefix,
+                "timeout_s": env.redis_timeout_s,
+                "config": env.clarion_config,
+            },
+        }
+    }
