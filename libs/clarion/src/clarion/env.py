@@ -20,7 +20,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from clarion.errors import ConfigInvalid
 from clarion.namespaces import ClarionConfig, config_load
 
-DEVELOPMENT_SECRET_PREFIX: Final = "dev-"
+DEVELOPMENT_SECRET_PREFIX: Final = "dev-"  # noqa: S105 - a mark, not a secret
 """How every secret starts that ``make up`` makes."""
 
 EXIT_CONFIG: Final = 78
@@ -108,7 +108,7 @@ def env_load(kind: type[Env]) -> Env:
     except ValidationError as exc:
         _exit([_problem(error["loc"], error["msg"]) for error in exc.errors(include_url=False, include_input=False)])
     try:
-        env.clarion_config  # noqa: B018: read now, so that its problems are told at start
+        _ = env.clarion_config  # read now, so that its problems are told at start
     except ConfigInvalid as exc:
         _exit([f"CLARION_CONFIG: {problem}" for problem in exc.problems])
     return env

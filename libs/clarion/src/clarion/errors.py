@@ -52,6 +52,12 @@ class DataInvalid(ClarionError, ValueError):
     protocol_code = ErrorCode.BAD_REQUEST
 
 
+class JsonMalformed(DataInvalid):
+    """This is not JSON."""
+
+    code = "json_malformed"
+
+
 class PublicationTooLarge(ClarionError, ValueError):
     """The data is larger than ``limits.publication_bytes`` allows once encoded as JSON."""
 

@@ -1,7 +1,8 @@
 """Logs: structlog through the standard library, one event a line.
 
 JSON in containers, coloured on a terminal. An event is ``noun.verb`` with keys; request, connection and trace ids are
-bound with ``structlog.contextvars``. Never a body, a token or a query string: :func:`redact` is the last processor, as a net.
+bound with ``structlog.contextvars``. Never a body, a token or a query string;
+:func:`redact`, the last processor, is a net under that rule.
 
 Source: docs/glossary.md, "Logs"; STYLE, "Types, lint, settings, logs".
 """
@@ -47,9 +48,10 @@ def logging_config(service: str, level: str = "INFO", form: str = "json") -> dic
         structlog.processors.UnicodeDecoder(),
     ]
     renderer: list[Processor] = (
-        [structlog.processors.dict_tracebacks, redact, structlog.processors.JSONRenderer()]
+        # A traceback as text, never with locals: they hold tokens and payloads.
+        [structlog.processors.format_exc_info, redact, structlog.processors.JSONRenderer()]
         if form == "json"
-        else [redact, structlog.dev.ConsoleRenderer(colors=True)]
+        else [redact, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     )
 
     def bind_service(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

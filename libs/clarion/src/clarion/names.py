@@ -59,7 +59,7 @@ def _broken_rule(what: str, name: object, max_chars: int) -> str:
     assert bad is not None  # neither type nor length: a character broke the rule
     return (
         f"{what} holds printable ASCII without a space and without any of {FORBIDDEN_CHARS}: "
-        f"{ascii(bad.group())} at position {bad.start()} is not allowed"
+        f"{bad.group()!a} at position {bad.start()} is not allowed"
     )
 
 

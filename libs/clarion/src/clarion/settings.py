@@ -50,7 +50,6 @@ def channel_layers(env: ServiceEnv) -> dict[str, Any]:
                 "hosts": env.redis_urls,
                 "prefix": env.layer_prefix,
                 "timeout_s": env.redis_timeout_s,
-                "config": env.clarion_config,
             },
         }
     }

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from clarion.errors import DataInvalid, PublicationTooLarge
+from clarion.errors import DataInvalid, JsonMalformed, PublicationTooLarge
 
 JSON: TypeAlias = Any
 """None, bool, int, float, str, or a list or str-keyed dict of these."""
@@ -31,13 +31,16 @@ def json_decode(raw: bytes | bytearray | str) -> JSON:
     """Parse one JSON text strictly: neither NaN nor a lone surrogate, nor integers beyond 64 bits.
 
     Raises:
-        DataInvalid: HTTP 400, protocol error 107.
+        JsonMalformed: HTTP 400, protocol error 107; not JSON.
+        DataInvalid: HTTP 400, protocol error 107; JSON that cannot travel.
     """
     try:
         value = msgspec.json.decode(raw)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as exc:
-        raise DataInvalid(f"this is not JSON that can travel: {exc}") from exc
-    value_check(value)
+    except RecursionError as exc:
+        raise DataInvalid(f"the data is nested more than {MAX_DEPTH} deep") from exc
+    except (msgspec.MsgspecError, UnicodeError) as exc:
+        raise JsonMalformed(f"this is not JSON that can travel: {exc}") from exc
+    _walk(value, MAX_DEPTH)
     return value
 
 

@@ -1,0 +1,223 @@
+"""The channel layer: stock pub/sub on the wire, with what the stock layer lacks.
+
+``ClarionChannelLayer`` speaks exactly what ``channels_redis.pubsub.RedisPubSubChannelLayer`` speaks at the same prefix
+and serializer, both ways: a stock service can ``group_send`` to our clients and receive what we send. It adds explicit
+deadlines and pool sizes, checked names and sizes, bounded queues, an error instead of a hang when Redis is away, and
+``on_disconnect`` / ``on_reconnect`` that are called.
+
+Source: DESIGN section 3; FACTS sections 0 and 1; ADR-0001.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, cast
+
+import structlog
+from channels.exceptions import MessageTooLarge
+from channels_redis.pubsub import RedisPubSubChannelLayer, RedisPubSubLoopLayer, RedisSingleShardConnection
+from channels_redis.utils import _wrap_close, decode_hosts
+from redis.asyncio import BlockingConnectionPool, Redis
+
+from clarion.connections import REDIS_ERRORS, async_options
+from clarion.errors import ChannelLayerUnavailable
+from clarion.names import channel_check
+from clarion.publications import Message
+from clarion.publisher import MESSAGE_MAX_BYTES
+
+log = structlog.stdlib.get_logger("clarion.layers")
+
+RETRY_FIRST_S: Final = 0.1
+RETRY_MOST_S: Final = 2.0
+
+Callback = Callable[[], Awaitable[None] | None]
+
+
+class ClarionChannelLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
+    """A Channels layer on Redis pub/sub: the ``BACKEND`` of ``CHANNEL_LAYERS["default"]``.
+
+    Delivered at most once. ``send``, ``group_send``, ``group_add`` and ``new_channel`` raise
+    :class:`~clarion.errors.ChannelLayerUnavailable` when Redis does not answer within ``timeout_s``.
+
+    Args:
+        hosts: Redis URLs, or what channels_redis takes as ``hosts``; several are shards.
+        prefix: of every Redis name; two deployments on one server need two.
+        timeout_s: how long Redis may take to connect, and to answer.
+        max_connections: connections for sending, per shard and event loop; further senders wait for one.
+        capacity: messages that may wait for one layer channel; over it the oldest is dropped, counted and logged.
+        on_disconnect, on_reconnect: called (and awaited) when the receiving connection was lost, and stands again.
+        serializer_format, symmetric_encryption_keys: as in channels_redis.
+    """
+
+    def __init__(
+        self,
+        hosts: list[Any] | None = None,
+        *,
+        prefix: str = "asgi",
+        timeout_s: float = 1.0,
+        max_connections: int = 64,
+        capacity: int = 1_000,
+        on_disconnect: Callback | None = None,
+        on_reconnect: Callback | None = None,
+        serializer_format: str = "msgpack",
+        symmetric_encryption_keys: list[str] | None = None,
+    ) -> None:
+        super().__init__(symmetric_encryption_keys=symmetric_encryption_keys, serializer_format=serializer_format)
+        self.prefix = prefix
+        self._hosts = [_host_options(host, timeout_s) for host in decode_hosts(hosts)]
+        self.timeout_s = timeout_s
+        self.max_connections = max_connections
+        self.capacity = capacity
+        self.on_disconnect = on_disconnect
+        self.on_reconnect = on_reconnect
+
+    def serialize(self, message: Message) -> bytes:
+        """Serialise a message.
+
+        Raises:
+            MessageTooLarge: over ``MESSAGE_MAX_BYTES`` once serialised.
+        """
+        payload = cast("bytes", self._serializer.serialize(message))
+        if len(payload) > MESSAGE_MAX_BYTES:
+            raise MessageTooLarge
+        return payload
+
+    def _get_layer(self) -> _LoopLayer:
+        loop = asyncio.get_running_loop()
+        layer = self._layers.get(loop)
+        if layer is None:
+            layer = self._layers[loop] = _LoopLayer(self, self._hosts)
+            _wrap_close(self, loop)
+        return cast("_LoopLayer", layer)
+
+
+def _host_options(host: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+    return {**async_options(timeout_s), **host}
+
+
+class _LoopLayer(RedisPubSubLoopLayer):  # type: ignore[misc]
+    """The layer's state on one event loop."""
+
+    def __init__(self, layer: ClarionChannelLayer, hosts: list[dict[str, Any]]) -> None:
+        super().__init__(
+            hosts=hosts,
+            prefix=layer.prefix,
+            on_disconnect=layer.on_disconnect,
+            on_reconnect=layer.on_reconnect,
+            channel_layer=layer,
+        )
+        self._shards = [_ShardConnection(host, self) for host in hosts]
+
+    async def group_add(self, group: str, channel: str) -> None:
+        """Add a layer channel of this process to a group; the subscription has been sent to Redis on return."""
+        await super().group_add(channel_check(group), channel)
+
+    async def group_discard(self, group: str, channel: str) -> None:
+        """Take a layer channel out of a group; nothing happens if it is not in it."""
+        await super().group_discard(channel_check(group), channel)
+
+    async def group_send(self, group: str, message: Message) -> None:
+        """Send a message to every member of a group: one ``PUBLISH``, whatever the group's size."""
+        await super().group_send(channel_check(group), message)
+
+    async def _subscribe_to_channel(self, channel: str) -> None:
+        self.channels[channel] = _DroppingQueue(self.channel_layer.capacity)
+        shard = self._get_shard(channel)
+        await shard.subscribe(channel)
+
+
+class _DroppingQueue(asyncio.Queue[bytes]):
+    """A bounded mailbox: a consumer that does not keep up loses its oldest messages, and the log says so."""
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__()
+        self._capacity = capacity
+        self.dropped = 0
+
+    def put_nowait(self, item: bytes) -> None:
+        if self.qsize() >= self._capacity:
+            self.get_nowait()
+            self.dropped += 1
+            if self.dropped & (self.dropped - 1) == 0:  # 1, 2, 4, 8 …: a flood must not flood the log, too
+                log.warning("layer.message_dropped", dropped=self.dropped, capacity=self._capacity)
+        super().put_nowait(item)
+
+
+class _ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
+    """One Redis server: a pool to send through, a connection to receive from."""
+
+    def __init__(self, host: dict[str, Any], layer: _LoopLayer) -> None:
+        super().__init__(host, layer)
+        self._sender: Redis | None = None
+
+    async def publish(self, channel: str, message: bytes) -> None:
+        # Not under the stock lock: that allows one publish in flight per loop, and a black hole would hold it.
+        if self._sender is None:
+            self._sender = self._make_sender()
+        try:
+            await self._sender.execute_command("PUBLISH", channel, message)
+        except REDIS_ERRORS as exc:
+            raise ChannelLayerUnavailable from exc
+
+    def _make_sender(self) -> Redis:
+        layer: ClarionChannelLayer = self.channel_layer.channel_layer
+        options = {**self.host, "max_connections": layer.max_connections, "timeout": layer.timeout_s}
+        address = options.pop("address", None)
+        if address is None:
+            return Redis(connection_pool=BlockingConnectionPool(**options))
+        return Redis(connection_pool=BlockingConnectionPool.from_url(address, **options))
+
+    async def subscribe(self, channel: str) -> None:
+        try:
+            await super().subscribe(channel)
+        except REDIS_ERRORS as exc:
+            raise ChannelLayerUnavailable from exc
+
+    async def unsubscribe(self, channel: str) -> None:
+        try:
+            await super().unsubscribe(channel)
+        except REDIS_ERRORS:
+            # Gone with the connection; after a reconnect it must not be subscribed to again.
+            self._subscribed_to.discard(channel)
+            self._pubsub.channels.pop(channel.encode(), None)
+
+    async def flush(self) -> None:
+        if self._sender is not None:
+            await self._sender.aclose(close_connection_pool=True)
+            self._sender = None
+        await super().flush()
+
+    async def _do_receiving(self) -> None:
+        """Hand on what arrives; on losing Redis say so, and come back with bounded back-off."""
+        delay_s = 0.0
+        while True:
+            try:
+                await self._receive_next()
+                if delay_s:
+                    delay_s = 0.0
+                    await self._tell("layer.reconnected", self.channel_layer.on_reconnect)
+            except REDIS_ERRORS as exc:
+                if not delay_s:
+                    await self._tell("layer.disconnected", self.channel_layer.on_disconnect, error=type(exc).__name__)
+                delay_s = min(max(RETRY_FIRST_S, 2 * delay_s), RETRY_MOST_S)
+                await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+
+    async def _receive_next(self) -> None:
+        if self._pubsub is not None and self._pubsub.subscribed:
+            # A timeout here is an idle group, not a fault; redis-py reconnects and resubscribes by itself.
+            self._receive_message(await self._pubsub.get_message(ignore_subscribe_messages=True, timeout=0.1))
+        else:
+            await asyncio.sleep(0.1)
+
+    async def _tell(self, event: str, callback: Callback | None, **keys: str) -> None:
+        log.warning(event, **keys)
+        if callback is None:
+            return
+        try:
+            done = callback()
+            if done is not None:
+                await done
+        except Exception as exc:  # noqa: BLE001 - the user's callback must not end the receiving task
+            log.error("layer.callback_failed", callback=event, error=repr(exc))
