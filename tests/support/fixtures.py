@@ -1,0 +1,45 @@
+"""pytest fixtures that every package's tests can use; the workspace's ``conftest.py`` loads them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+
+from tests.support import postgres_server as postgres
+from tests.support import redis_server as redis
+
+
+@pytest.fixture(scope="session")
+def shared_redis_url() -> Iterator[str]:
+    """URL of a Redis that stays up: the run's own (``CLARION_REDIS_URL``), else one for this session.
+
+    Other tests use it, too: keep to a random prefix (:func:`layer_prefix`) and never flush it.
+    """
+    if url := os.environ.get("CLARION_REDIS_URL"):
+        yield url
+    else:
+        with redis.redis_server() as server:
+            yield server.url
+
+
+@pytest.fixture
+def redis_server() -> Iterator[redis.RedisServer]:
+    """A Redis for one test alone, which may stop, pause and restart it."""
+    with redis.redis_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.PostgresServer]:
+    """A PostgreSQL server for this session."""
+    with postgres.postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def layer_prefix() -> str:
+    """A random prefix of Redis names, so that tests run side by side."""
+    return f"t{uuid4().hex[:12]}"

@@ -1,0 +1,95 @@
+"""A real Redis for tests, on a free port, with outages on demand."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import redis
+
+from tests.support.child import child_start, child_stop
+from tests.support.ports import free_port
+from tests.support.waiting import wait_until
+
+
+class RedisServer:
+    """One ``redis-server`` process; its port stays the same over :meth:`stop` and :meth:`start`."""
+
+    def __init__(self, folder: Path, *, persistent: bool = False) -> None:
+        """Args: ``persistent`` keeps the data over a restart (AOF, every write synced)."""
+        self.folder = folder
+        self.port = free_port()
+        self._persistent = persistent
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """The URL as ``CLARION_REDIS_URL`` takes it."""
+        return f"redis://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        """What the server wrote."""
+        return (self.folder / "redis.log").read_text(errors="replace")
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        append_only = ["--appendonly", "yes", "--appendfsync", "always"] if self._persistent else ["--appendonly", "no"]
+        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", *append_only]
+        self._process = child_start([*command, "--dir", self.folder], self.folder / "redis.log", cwd=self.folder)
+        wait_until(self._answers, what="redis-server answers PING")
+
+    def stop(self, *, hard: bool = False) -> None:
+        """End it: clients see their connections reset, new ones are refused."""
+        if self._process:
+            self.resume()
+            child_stop(self._process, hard=hard)
+            self._process = None
+
+    def restart(self) -> None:
+        """Stop and start on the same port."""
+        self.stop()
+        self.start()
+
+    def pause(self) -> None:
+        """Freeze it (SIGSTOP): connections stay open and nothing is answered, as behind a black hole."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """End :meth:`pause`."""
+        self._signal(signal.SIGCONT)
+
+    def client(self) -> redis.Redis:
+        """Return a client whose answers are ``bytes``; close it after use."""
+        return redis.Redis(host="127.0.0.1", port=self.port, socket_timeout=5, socket_connect_timeout=5)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process and self._process.poll() is None:
+            self._process.send_signal(number)
+
+    def _answers(self) -> bool:
+        if self._process and self._process.poll() is not None:
+            raise AssertionError(f"redis-server ended with code {self._process.returncode}:\n{self.log}")
+        try:
+            with self.client() as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+
+@contextmanager
+def redis_server(*, persistent: bool = False) -> Iterator[RedisServer]:
+    """Run a Redis for the length of a ``with`` block."""
+    folder = Path(tempfile.mkdtemp(prefix="clarion-redis-"))
+    server = RedisServer(folder, persistent=persistent)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
