@@ -1,0 +1,1 @@
+"""Django's settings of the gateway: it reads users and sessions, and migrates nothing."""
