@@ -10,7 +10,6 @@ Source: docs/protocol.md, "Plain rooms"; DESIGN sections 5 and 6.
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
@@ -96,7 +95,7 @@ class RoomEndpoint:
 
 
 def channel_of(scope: Scope) -> str:
-    """The channel that a path ``/ws/<channel>/`` names, unquoted but unchecked: ``%2F`` is a bad character, no separator."""
+    """The channel that a path ``/ws/<channel>/`` names, unquoted but unchecked: ``%2F`` is a character of the name."""
     raw: bytes = scope.get("raw_path") or scope["path"].encode()
     return unquote(raw.decode("latin-1").removeprefix(PREFIX).removesuffix("/"))
 
