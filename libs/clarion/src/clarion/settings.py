@@ -27,8 +27,13 @@ DEFAULT_AUTO_FIELD: Final = "django.db.models.BigAutoField"
 
 
 def databases(env: ServiceEnv) -> dict[str, Any]:
-    """Django's ``DATABASES``. Connections are kept open: one a thread, checked before a request uses it."""
-    database: dict[str, Any] = dict(dj_database_url.parse(env.database_url, conn_max_age=None, conn_health_checks=True))
+    """Django's ``DATABASES``."""
+    return {"default": database_options(env.database_url)}
+
+
+def database_options(url: str) -> dict[str, Any]:
+    """One entry of ``DATABASES``. Connections are kept open: one a thread, checked before a request uses it."""
+    database: dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=None, conn_health_checks=True))
     if database["ENGINE"] == "django.db.backends.sqlite3":
         # Several processes write: readers must not block the writer (WAL), a writer takes its lock at BEGIN
         # (IMMEDIATE; upgrading a read lock later fails at once), and who finds it taken waits.
@@ -38,7 +43,7 @@ def databases(env: ServiceEnv) -> dict[str, Any]:
             "timeout": 20,
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
         }
-    return {"default": database}
+    return database
 
 
 def channel_layers(env: ServiceEnv) -> dict[str, Any]:

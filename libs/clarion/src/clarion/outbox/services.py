@@ -1,0 +1,133 @@
+"""Writes of the outbox: publish, add many, requeue, clean.
+
+Source: docs/explanation/outbox.md; ADR-0005.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils import timezone
+
+from clarion.names import channel_check
+from clarion.outbox.models import MessageState, OutboxMessage
+from clarion.outbox.order import channels_lock, notifiers_wake, sequences_next
+from clarion.outbox.signals import messages_settled
+from clarion.publisher import get_publisher
+from clarion.values import JSON, PUBLICATION_MAX_BYTES, publication_check
+
+CLEAN_LIMIT: Final = 1000
+"""Rows that one clean-up statement deletes at most: its locks and its WAL stay small."""
+
+_INSERT_BATCH: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A publication that was accepted.
+
+    Attributes:
+        id: the publication's id, a UUIDv7 as text; of one that went to the outbox also the row's.
+    """
+
+    channel: str
+    id: str
+
+
+def publish(channel: str, data: JSON) -> Published:
+    """Send one publication to every subscriber of a channel.
+
+    Inside ``transaction.atomic()`` the publication is written to the outbox and sent after the commit, at least once,
+    in commit order per channel; rolled back, it is never sent. Outside, it is sent at once, at most once.
+
+    Args:
+        channel: 1 to 200 characters of ``clarion.names.CHANNEL``.
+        data: any JSON value, at most ``limits.publication_bytes`` once encoded (default 64 KiB).
+
+    Raises:
+        NameInvalid: HTTP 400, protocol error 107.
+        DataInvalid: HTTP 400, protocol error 107.
+        PublicationTooLarge: HTTP 413.
+        ChannelLayerUnavailable: outside a transaction, Redis did not answer in time: HTTP 503.
+
+    Source: docs/protocol.md, "Publishing"; ADR-0005.
+    """
+    if transaction.get_connection().in_atomic_block:
+        [message] = outbox_add([(channel, data)])
+        return Published(channel=channel, id=str(message.id))
+    return Published(channel=channel, id=get_publisher().publish(channel, data))
+
+
+def outbox_add(items: Sequence[tuple[str, JSON]]) -> list[OutboxMessage]:
+    """Write publications to the outbox, all or none, to be sent in this order when the transaction has committed.
+
+    One call locks its channels in sorted order. A transaction that makes several calls may meet another one that made
+    them the other way round; PostgreSQL then ends one of the two with a deadlock error, to be tried again.
+
+    Args:
+        items: channel and data of each.
+
+    Raises:
+        NameInvalid, DataInvalid, PublicationTooLarge: as :func:`publish`; nothing is written.
+    """
+    limit = publication_bytes()
+    # Checked before the locks: nobody waits for a caller's bad data.
+    texts = [(channel_check(channel), publication_check(data, limit).decode()) for channel, data in items]
+    if not texts:
+        return []
+    with transaction.atomic(savepoint=False):
+        channels_lock(channel for channel, _ in texts)
+        numbers = sequences_next(len(texts))
+        messages = [
+            OutboxMessage(sequence=number, channel=channel, data=text)
+            for number, (channel, text) in zip(numbers, texts, strict=True)
+        ]
+        OutboxMessage.objects.bulk_create(messages, batch_size=_INSERT_BATCH)
+        notifiers_wake()
+    return messages
+
+
+def publication_bytes() -> int:
+    """Most bytes of one publication's data as JSON: what the channel layer's configuration says, else 64 KiB."""
+    layers = getattr(settings, "CHANNEL_LAYERS", {})
+    return int(layers.get("default", {}).get("CONFIG", {}).get("publication_bytes", PUBLICATION_MAX_BYTES))
+
+
+def messages_requeue(ids: Iterable[UUID]) -> int:
+    """Send dead messages after all; each joins the end of its channel's queue. Returns how many were dead."""
+    with transaction.atomic(savepoint=False):
+        dead = list(OutboxMessage.objects.filter(id__in=list(ids), state=MessageState.DEAD).order_by("sequence"))
+        if not dead:
+            return 0
+        channels_lock(message.channel for message in dead)
+        revived = []
+        for message, number in zip(dead, sequences_next(len(dead)), strict=True):
+            is_mine = OutboxMessage.objects.filter(id=message.id, state=MessageState.DEAD).update(
+                sequence=number, state=MessageState.PENDING, attempts=0, due_at=None, last_error=""
+            )
+            if is_mine:  # else another operator was quicker
+                revived.append(message.id)
+        messages_settled.send(OutboxMessage, ids=revived, state=MessageState.PENDING, at=timezone.now())
+        notifiers_wake()
+    return len(revived)
+
+
+def messages_clean(older_than: timedelta, limit: int = CLEAN_LIMIT) -> int:
+    """Delete at most ``limit`` messages that were sent longer ago than that. Returns how many; call again if all were.
+
+    Dead messages stay until an operator decides.
+    """
+    with transaction.atomic(savepoint=False):
+        old = OutboxMessage.objects.filter(state=MessageState.SENT, sent_at__lt=timezone.now() - older_than)
+        old = old.order_by("sent_at")
+        if connection.features.has_select_for_update_skip_locked:
+            old = old.select_for_update(skip_locked=True)  # two notifiers clean side by side
+        ids = list(old.values_list("id", flat=True)[:limit])
+        OutboxMessage.objects.filter(id__in=ids).delete()
+    return len(ids)

@@ -1,0 +1,12 @@
+"""Django settings of the library's own tests, for pytest and mypy. Tests that need a server say so by fixture."""
+
+from __future__ import annotations
+
+from clarion.settings import DEFAULT_AUTO_FIELD as DEFAULT_AUTO_FIELD
+from clarion.settings import SHARED_APPS
+
+SECRET_KEY = "only-for-tests-only-for-tests-only-for-tests"
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+INSTALLED_APPS = SHARED_APPS
+CHANNEL_LAYERS = {"default": {"BACKEND": "clarion.layers.ClarionChannelLayer", "CONFIG": {"timeout_s": 1.0}}}
+USE_TZ = True
