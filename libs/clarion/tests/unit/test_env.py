@@ -1,0 +1,67 @@
+"""clarion.env: a service's environment."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+GOOD = {
+    "CLARION_SECRET_KEY": "s" * 40,
+    "CLARION_TOKEN_SECRET": "t" * 40,
+    "DATABASE_URL": "postgres://clarion:hunter2@db/clarion",
+    "CLARION_REDIS_URL": "redis://:hunter2@redis:6379",
+    "CLARION_PUBLIC_URL": "https://push.example",
+}
+PROGRAM = "from clarion.env import *; env = env_load(ServiceEnv); print(env.environment, env.redis_urls, env)"
+
+
+def run(**changes: str | None) -> subprocess.CompletedProcess[str]:
+    env = {name: value for name, value in {**GOOD, **changes}.items() if value is not None}
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_a_good_environment_is_read_and_shows_no_secret() -> None:
+    """Secrets do not appear when the environment is printed."""
+    done = run(CLARION_REDIS_URL="redis://a:1, redis://b:2")
+    assert done.returncode == 0, done.stderr
+    assert "production ['redis://a:1', 'redis://b:2']" in done.stdout
+    assert "s" * 40 not in done.stdout
+    assert "t" * 40 not in done.stdout
+
+
+def test_all_problems_are_told_at_once_with_the_variables_name() -> None:
+    """One line a problem, exit code 78, no traceback, no value of a secret."""
+    done = run(
+        CLARION_SECRET_KEY="short", CLARION_REDIS_URL=None, DATABASE_URL="nonsense", CLARION_PUBLIC_URL="push.example/"
+    )
+    assert done.returncode == 78
+    lines = done.stderr.splitlines()
+    assert len(lines) == 4, done.stderr
+    for name in ("CLARION_SECRET_KEY", "CLARION_REDIS_URL", "DATABASE_URL", "CLARION_PUBLIC_URL"):
+        assert any(line.startswith(f"configuration: {name}: ") for line in lines), done.stderr
+    assert "Traceback" not in done.stderr
+    assert "short" not in done.stderr.replace("string_too_short", "").replace("too short", "")
+
+
+@pytest.mark.parametrize("name", ["CLARION_SECRET_KEY", "CLARION_TOKEN_SECRET"])
+def test_production_refuses_a_development_secret(name: str) -> None:
+    """A secret of make up starts with dev-; production does not start on it, development does."""
+    done = run(**{name: "dev-" + "x" * 40})
+    assert done.returncode == 78
+    assert f"{name}: a development secret" in done.stderr
+    assert run(**{name: "dev-" + "x" * 40}, CLARION_ENVIRONMENT="development").returncode == 0
+
+
+def test_a_wrong_clarion_toml_ends_the_start(tmp_path: Path) -> None:
+    """The configuration file is part of the environment: its problems are told at start."""
+    path = tmp_path / "clarion.toml"
+    path.write_text("[channel]\nhistory_sise = 1\n[limits]\nnope = 1\n")
+    done = run(CLARION_CONFIG=str(path))
+    assert done.returncode == 78
+    assert len(done.stderr.splitlines()) == 2
+    assert "CLARION_CONFIG" in done.stderr
