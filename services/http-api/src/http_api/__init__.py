@@ -1,0 +1,1 @@
+"""The REST service of Clarion: publish, tokens, notifications, sign-in, admin."""

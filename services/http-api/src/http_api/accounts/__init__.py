@@ -1,0 +1,1 @@
+"""People who sign in here: stock ``auth.User``, database sessions."""

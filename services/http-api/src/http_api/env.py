@@ -1,0 +1,44 @@
+"""The environment of http-api, read once per process.
+
+Source: README.md, "Settings"; docs/reference/environment.md.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pydantic import Field
+
+from clarion.env import ServiceEnv, env_load
+
+
+class HttpApiEnv(ServiceEnv):
+    """What http-api needs beside what all services need."""
+
+    http_bind: str = Field(default="127.0.0.1:8000", pattern=r"^(unix:/\S+|\S+:\d{1,5})$")
+    """``host:port`` or ``unix:/path`` that gunicorn listens on."""
+    http_workers: int = Field(default=1, ge=1, le=256)
+    http_threads: int = Field(default=8, ge=1, le=256)
+    """Threads per worker. Each keeps one database connection; Redis connections are at most as many."""
+    http_max_requests: int = Field(default=0, ge=0)
+    """A worker is replaced after so many requests; 0: never."""
+    http_max_requests_jitter: int = Field(default=0, ge=0)
+    """Up to so many requests more, at random, so that workers do not restart together."""
+    http_graceful_timeout_s: int = Field(default=30, ge=1, le=3600)
+    """How long a stopping worker may finish its requests."""
+    http_body_max_bytes: int = Field(default=10 * 1024 * 1024, ge=1024)
+    """Most bytes of a request's body. Below nginx's own limit (11 MiB), so that the answer is ours."""
+    allowed_hosts: str = ""
+    """Host names beside ``CLARION_PUBLIC_URL``'s, separated by commas: what services inside the network call us."""
+
+    @property
+    def host_names(self) -> list[str]:
+        """Every name that a request's Host header may hold."""
+        public = self.public_url.partition("://")[2]
+        host = public.rpartition("]")[0] + "]" if public.startswith("[") else public.partition(":")[0]
+        extra = [name.strip() for name in self.allowed_hosts.split(",") if name.strip()]
+        local = ["127.0.0.1", "localhost", "[::1]"] if self.is_development else []
+        return list(dict.fromkeys([host, *extra, *local]))
+
+
+env: Final = env_load(HttpApiEnv)

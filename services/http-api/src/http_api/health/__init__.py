@@ -1,0 +1,1 @@
+"""Liveness and readiness, answered before anything else of Django runs."""

@@ -1,0 +1,121 @@
+"""What readiness asks, each within a bounded time.
+
+A database that accepts a connection and then says nothing would hold a probe for ever: a check runs in a thread of its
+own, and the answer does not wait for it longer than ``TIMEOUT_S``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Final
+
+import structlog
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.migrations.executor import MigrationExecutor
+
+from clarion.errors import ClarionError
+from http_api.publishing.services import publisher
+
+log = structlog.get_logger(__name__)
+
+TIMEOUT_S: Final = 1.5
+OK: Final = "ok"
+
+
+class CheckFailed(Exception):
+    """A check has an answer, and it is no; the text may be shown to anyone."""
+
+
+class BoundedCheck:
+    """A check that is asked at most once at a time: one that hangs makes no second thread hang."""
+
+    def __init__(self, name: str, ask: Callable[[], None]) -> None:
+        self._name = name
+        self._ask = ask
+        self._thread: threading.Thread | None = None
+        self._answer = OK
+        self._last = OK
+        self._lock = threading.Lock()
+
+    def start(self) -> threading.Thread:
+        """Ask in a thread, unless the last asking still hangs."""
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                # A daemon: a check that hangs must not keep a stopping worker.
+                self._thread = threading.Thread(target=self._run, name=f"check-{self._name}", daemon=True)
+                self._thread.start()
+            return self._thread
+
+    def answer(self, thread: threading.Thread, timeout_s: float) -> str:
+        """Wait for the answer: "ok", or in short why not."""
+        thread.join(timeout_s)
+        answer = "no answer" if thread.is_alive() else self._answer
+        if answer != self._last:
+            self._last = answer
+            log.warning("readiness.changed", check=self._name, answer=answer)
+        return answer
+
+    def _run(self) -> None:
+        try:
+            self._ask()
+            self._answer = OK
+        except CheckFailed as exc:
+            self._answer = str(exc)
+        except Exception as exc:  # noqa: BLE001 - the thread's boundary; whatever it is, we are not ready
+            self._answer = "unavailable"
+            log.debug("check.failed", check=self._name, error=repr(exc))
+        finally:
+            connections.close_all()  # this thread's own
+
+
+def database_check() -> None:
+    """Ask the database for one row."""
+    with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+
+def redis_check() -> None:
+    """Ask every Redis shard."""
+    try:
+        publisher().ping()
+    except ClarionError as exc:
+        raise CheckFailed("unavailable") from exc
+
+
+class MigrationsCheck:
+    """Whether every migration is applied. Once they are, they stay so, and it is not asked again."""
+
+    def __init__(self) -> None:
+        self._is_applied = False
+
+    def __call__(self) -> None:
+        """Compare the migrations on disk with the database's.
+
+        Raises:
+            CheckFailed: some are missing.
+        """
+        if self._is_applied:
+            return
+        executor = MigrationExecutor(connections[DEFAULT_DB_ALIAS])
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            raise CheckFailed("migrations are missing")
+        self._is_applied = True
+
+
+@cache
+def checks() -> Mapping[str, BoundedCheck]:
+    """This process's checks, by name."""
+    asks: dict[str, Callable[[], None]] = {
+        "database": database_check,
+        "redis": redis_check,
+        "migrations": MigrationsCheck(),
+    }
+    return {name: BoundedCheck(name, ask) for name, ask in asks.items()}
+
+
+def readiness(timeout_s: float = TIMEOUT_S) -> dict[str, str]:
+    """Each check's answer, all asked at once: "ok", or in short why not."""
+    asked = {name: (check, check.start()) for name, check in checks().items()}
+    return {name: check.answer(thread, timeout_s) for name, (check, thread) in asked.items()}

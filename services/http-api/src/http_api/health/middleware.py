@@ -1,0 +1,34 @@
+"""``/health/live`` and ``/health/ready``.
+
+Answered before ALLOWED_HOSTS, sessions or anything that could be at fault itself: a probe calls by address.
+"""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
+
+from http_api.health.checks import OK, readiness
+from http_api.middleware import GetResponse
+
+
+class HealthMiddleware:
+    """Answer probes, pass everything else on."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Liveness is that we answer; readiness is that what we need answers us: 200, or 503 with what does not."""
+        if request.path_info not in {"/health/live", "/health/ready"}:
+            return self._get_response(request)
+        if request.method not in {"GET", "HEAD"}:
+            return HttpResponseNotAllowed(["GET", "HEAD"])
+        return _answer({} if request.path_info == "/health/live" else readiness())
+
+
+def _answer(answers: dict[str, str]) -> HttpResponse:
+    is_ok = all(answer == OK for answer in answers.values())
+    document: dict[str, object] = {"status": OK if is_ok else "unavailable"}
+    if answers:
+        document["checks"] = answers
+    return JsonResponse(document, status=200 if is_ok else 503, headers={"Cache-Control": "no-store"})

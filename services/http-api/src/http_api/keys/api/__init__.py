@@ -1,0 +1,1 @@
+"""API keys at the door of the REST API."""

@@ -1,0 +1,1 @@
+"""Publishing: one publication to one channel by HTTP."""

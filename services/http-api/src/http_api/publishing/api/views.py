@@ -1,0 +1,28 @@
+"""``POST /api/v1/channels/{channel}/publications``."""
+
+from __future__ import annotations
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from http_api.keys.api.authentication import ApiKeyAuthentication
+from http_api.keys.api.permissions import scope_needed
+from http_api.keys.scopes import Scope
+from http_api.publishing.api.serializers import PublicationInput
+from http_api.publishing.services import channel_open, publication_send
+from http_api.rest.views import ApiView
+
+
+class PublicationsView(ApiView):
+    """Publications of one channel. Scope ``publish``."""
+
+    authentication_classes = [ApiKeyAuthentication]
+    permission_classes = [scope_needed(Scope.PUBLISH)]
+
+    def post(self, request: Request, channel: str) -> Response:
+        """Publish: 202 with ``{"channel", "id"}``."""
+        channel_open(channel)
+        body = PublicationInput(data=request.data)
+        body.is_valid(raise_exception=True)
+        published = publication_send(channel, body.validated_data["data"])
+        return Response({"channel": published.channel, "id": published.id}, status=202)

@@ -1,0 +1,12 @@
+"""The WSGI application that gunicorn runs."""
+
+from __future__ import annotations
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+# Django finds its settings by this variable alone; a deployment may name others.
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "http_api.settings.base")
+
+application = get_wsgi_application()
