@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from typing import Any, Final, TypeAlias
 
-import uuid_utils
-
 from clarion.values import JSON
 
 Message: TypeAlias = dict[str, Any]
@@ -23,11 +21,6 @@ PUBLICATION_TYPE: Final = "clarion.publication"
 def publication(data: JSON) -> Message:
     """The message of one publication whose data has been checked (:func:`clarion.values.publication_check`)."""
     return {"type": PUBLICATION_TYPE, "data": data}
-
-
-def publication_id() -> str:
-    """A new publication's id: a UUIDv7, so that ids sort by time (RFC 9562)."""
-    return str(uuid_utils.uuid7())
 
 
 def client_data(message: Message) -> JSON:

@@ -18,8 +18,9 @@ from channels_redis.utils import _consistent_hash
 
 from clarion.connections import REDIS_ERRORS, sync_options
 from clarion.errors import ChannelLayerUnavailable
+from clarion.ids import uuid7
 from clarion.names import channel_check, redis_group
-from clarion.publications import Message, publication, publication_id
+from clarion.publications import Message, publication
 from clarion.values import JSON, PUBLICATION_MAX_BYTES, publication_check
 
 MESSAGE_MAX_BYTES: Final = 1_048_576
@@ -88,7 +89,7 @@ class Publisher:
         channel_check(channel)
         publication_check(data, self._publication_bytes)
         self.publish_message(channel, publication(data))
-        return publication_id()
+        return str(uuid7())
 
     def publish_message(self, channel: str, message: Message) -> int:
         """Send any Channels message to a group: ``group_send`` for synchronous code.

@@ -14,7 +14,8 @@ def test_config_load_reads_centrifugos_structure(tmp_path: Path) -> None:
     """Tables and names are those of Centrifugo v6, as TOML."""
     path = tmp_path / "clarion.toml"
     path.write_text(
-        '[client]\nallowed_origins = ["https://app.example"]\n[channel.without_namespace]\nallow_subscribe_for_client = true\n'
+        '[client]\nallowed_origins = ["https://app.example"]\n'
+        "[channel.without_namespace]\nallow_subscribe_for_client = true\n"
         '[[channel.namespaces]]\nname = "chat"\nallow_publish_for_client = true\n[limits]\npublication_bytes = 100\n'
     )
     config = config_load(path)

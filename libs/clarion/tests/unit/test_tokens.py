@@ -58,7 +58,8 @@ def test_token_verify_tells_expired_from_invalid() -> None:
 
 
 WRONG_CLAIMS: list[dict[str, Any]] = [
-    {"sub": 7}, {"sub": None}, {"sub": "a,b"}, {"channels": "chat:x"}, {"channels": ["a b"]}, {"channels": [1]}, {"exp": "x"},
+    {"sub": 7}, {"sub": None}, {"sub": "a,b"}, {"channels": "chat:x"}, {"channels": ["a b"]}, {"channels": [1]},
+    {"exp": "x"},
 ]  # fmt: skip
 
 

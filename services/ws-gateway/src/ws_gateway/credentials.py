@@ -9,7 +9,7 @@ Source: DESIGN section 6.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import parse_qs
 
 from channels.auth import AuthMiddlewareStack
@@ -75,5 +75,6 @@ async def _session_user(scope: Scope) -> str:
             found.append(str(user.pk))
 
     # The stack is a few objects around `inner`; it costs a thread hop and two queries, which is why tokens go without.
-    await AuthMiddlewareStack(inner)(dict(scope), None, None)
+    stack: Any = AuthMiddlewareStack(cast("Any", inner))
+    await stack(dict(scope), None, None)
     return found[0] if found else ""

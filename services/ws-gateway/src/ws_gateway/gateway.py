@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from channels.layers import get_channel_layer
@@ -25,7 +25,7 @@ class Gateway:
         self.token_secret = env.token_secret.get_secret_value()
         self.join_timeout_s = env.join_timeout_s
         self.origins = frozenset(origin.lower() for origin in (env.public_url, *self.config.client.allowed_origins))
-        self.layer: ClarionChannelLayer = get_channel_layer()
+        self.layer = cast("ClarionChannelLayer", get_channel_layer())
         self.hub = Hub(
             env.redis_urls, prefix=env.layer_prefix, decode=self.layer.deserialize, timeout_s=env.redis_timeout_s
         )

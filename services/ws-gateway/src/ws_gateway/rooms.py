@@ -117,24 +117,16 @@ class RoomSession:
         if self._is_closed:
             return
         if hello:
-            self._write(
-                {
-                    "hello": {
-                        "node": self._gateway.node,
-                        "channel": self._admission.channel,
-                        "user": self._admission.user,
-                    }
-                }
-            )
+            who = {"node": self._gateway.node, "channel": self._admission.channel, "user": self._admission.user}
+            self._write({"hello": who})
         self._gateway.hub.join(self._admission.channel, self._connection)
 
     def received(self, message: str | bytes) -> None:
         """Publish a client's frame, or answer what is wrong with it."""
         raw = message.encode() if isinstance(message, str) else message
-        if len(raw) > self._gateway.config.limits.room_frame_bytes:
-            self._connection.close(
-                CloseCode.TOO_BIG, f"a frame has at most {self._gateway.config.limits.room_frame_bytes} bytes"
-            )
+        most = self._gateway.config.limits.room_frame_bytes
+        if len(raw) > most:
+            self._connection.close(CloseCode.TOO_BIG, f"a frame has at most {most} bytes")
             return
         try:
             if isinstance(message, bytes):

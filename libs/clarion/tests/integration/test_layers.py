@@ -1,0 +1,165 @@
+"""clarion.layers on a real Redis: the stock layer's wire, and what the stock layer lacks."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from channels.exceptions import MessageTooLarge
+from channels_redis.pubsub import RedisPubSubChannelLayer
+
+from clarion.errors import ChannelLayerUnavailable, NameInvalid
+from clarion.layers import ClarionChannelLayer
+from tests.support.redis_server import RedisServer
+from tests.support.waiting import wait_until_async
+
+DEADLINE_S = 10.0
+
+
+@pytest.fixture
+async def layer(redis_server: RedisServer) -> AsyncIterator[ClarionChannelLayer]:
+    layer = ClarionChannelLayer([redis_server.url], timeout_s=0.5)
+    yield layer
+    await layer.flush()
+
+
+@pytest.fixture
+async def stock(redis_server: RedisServer) -> AsyncIterator[RedisPubSubChannelLayer]:
+    layer = RedisPubSubChannelLayer(hosts=[redis_server.url])
+    yield layer
+    await layer.flush()
+
+
+async def receive(layer: Any, channel: str) -> dict[str, Any]:
+    async with asyncio.timeout(DEADLINE_S):
+        message: dict[str, Any] = await layer.receive(channel)
+        return message
+
+
+async def member(layer: Any, group: str, server: RedisServer) -> str:
+    """A new member of a group, once Redis has the subscription."""
+    channel: str = await layer.new_channel()
+    await layer.group_add(group, channel)
+    name = f"asgi__group__{group}"
+    with server.client() as client:
+        await wait_until_async(lambda: client.pubsub_numsub(name)[0][1] > 0)
+    return channel
+
+
+async def test_the_wire_is_the_stock_layers_both_ways(
+    redis_server: RedisServer, layer: ClarionChannelLayer, stock: RedisPubSubChannelLayer
+) -> None:
+    """What a stock service sends we receive, and what we send it receives: groups and single channels."""
+    message = {"type": "chat.message", "message": "hi", "n": 1, "nested": {"a": [1.5, None, True]}}
+    ours, theirs = await member(layer, "chat:x", redis_server), await member(stock, "chat:x", redis_server)
+    for sender in (layer, stock):
+        await sender.group_send("chat:x", message)
+        assert await receive(layer, ours) == message
+        assert await receive(stock, theirs) == message
+    await layer.send(theirs, message)
+    assert await receive(stock, theirs) == message
+    await stock.send(ours, message)
+    assert await receive(layer, ours) == message
+
+
+async def test_names_are_checked(layer: ClarionChannelLayer) -> None:
+    """The stock pub/sub layer takes any name; ours says which rule was broken."""
+    channel = await layer.new_channel()
+    for bad in ("a b", "", "ä", "a" * 201, None):
+        with pytest.raises(NameInvalid):
+            await layer.group_send(bad, {"type": "x"})
+        with pytest.raises(TypeError):
+            await layer.group_add(bad, channel)
+    await layer.group_add("#42", channel)
+
+
+async def test_a_message_over_1_mib_is_refused(layer: ClarionChannelLayer) -> None:
+    """MessageTooLarge, and the connection stays usable."""
+    with pytest.raises(MessageTooLarge):
+        await layer.group_send("chat:x", {"type": "x", "data": "x" * 1_048_576})
+    await layer.group_send("chat:x", {"type": "x"})
+
+
+async def test_a_redis_that_is_away_is_an_error_not_a_hang(
+    redis_server: RedisServer, layer: ClarionChannelLayer
+) -> None:
+    """Refused or black-holed: ChannelLayerUnavailable within the timeout, whoever else is waiting."""
+    await layer.group_send("chat:x", {"type": "x"})
+    redis_server.pause()
+    started = time.monotonic()
+    results = await asyncio.gather(
+        *(layer.group_send("chat:x", {"type": "x"}) for _ in range(200)), return_exceptions=True
+    )
+    assert time.monotonic() - started < 3
+    assert {type(result) for result in results} == {ChannelLayerUnavailable}
+    redis_server.resume()
+    redis_server.stop()
+    with pytest.raises(ChannelLayerUnavailable):
+        await layer.group_send("chat:x", {"type": "x"})
+
+
+async def test_a_storm_of_group_adds_is_served(redis_server: RedisServer, layer: ClarionChannelLayer) -> None:
+    """400 consumers that join at once: none is refused a connection."""
+
+    async def join(number: int) -> None:
+        await layer.group_add(f"room.{number}", await layer.new_channel())
+
+    async with asyncio.timeout(30):
+        await asyncio.gather(*(join(number) for number in range(400)))
+        await asyncio.gather(*(layer.group_send(f"room.{number}", {"type": "x"}) for number in range(400)))
+
+
+async def test_losing_and_regaining_redis_is_told_and_members_receive_again(redis_server: RedisServer) -> None:
+    """on_disconnect and on_reconnect are called (channels_redis 4.3 ignores them); groups stand again."""
+    told: list[str] = []
+
+    async def on_reconnect() -> None:
+        told.append("reconnect")
+
+    layer = ClarionChannelLayer(
+        [redis_server.url], timeout_s=0.5, on_disconnect=lambda: told.append("disconnect"), on_reconnect=on_reconnect
+    )
+    try:
+        channel = await member(layer, "chat:x", redis_server)
+        redis_server.restart()
+        await wait_until_async(lambda: told == ["disconnect", "reconnect"])
+        with redis_server.client() as client:
+            await wait_until_async(lambda: client.pubsub_numsub("asgi__group__chat:x")[0][1] > 0)
+        await layer.group_send("chat:x", {"type": "x", "n": 1})
+        assert await receive(layer, channel) == {"type": "x", "n": 1}
+    finally:
+        await layer.flush()
+
+
+async def test_a_mailbox_is_bounded_and_drops_the_oldest(redis_server: RedisServer) -> None:
+    """A consumer that does not read holds at most `capacity` messages."""
+    layer = ClarionChannelLayer([redis_server.url], capacity=10)
+    try:
+        channel = await member(layer, "chat:x", redis_server)
+        for number in range(25):
+            await layer.group_send("chat:x", {"type": "x", "n": number})
+        queue = layer._get_layer().channels[channel]
+        await wait_until_async(lambda: queue.dropped == 15)
+        assert [(await receive(layer, channel))["n"] for _ in range(10)] == list(range(15, 25))
+    finally:
+        await layer.flush()
+
+
+async def test_an_idle_receiver_is_not_killed(redis_server: RedisServer, layer: ClarionChannelLayer) -> None:
+    """A read timeout on an idle group is no fault (redis-py 8's default kills core's receivers after 5 s)."""
+    channel = await member(layer, "chat:x", redis_server)
+    await asyncio.sleep(1.5)  # three times the timeout: nothing can be awaited while nothing may happen
+    await layer.group_send("chat:x", {"type": "x"})
+    assert await receive(layer, channel) == {"type": "x"}
+
+
+def test_each_event_loop_has_connections_of_its_own(redis_server: RedisServer) -> None:
+    """One layer object serves several loops, one after the other, as async_to_sync makes them."""
+    layer = ClarionChannelLayer([redis_server.url])
+    for _ in range(3):
+        asyncio.run(layer.group_send("chat:x", {"type": "x"}))
+    with redis_server.client() as client:
+        assert len(client.client_list()) == 1
