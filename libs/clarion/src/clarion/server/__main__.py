@@ -1,0 +1,7 @@
+"""``python -m clarion.server module:application``."""
+
+from __future__ import annotations
+
+from clarion.server.cli import main
+
+main()

@@ -1,0 +1,59 @@
+"""What waits for an ASGI application's ``receive()``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any
+
+
+class Inbox:
+    """A queue that is made without a cost worth naming, and whose ``get`` may be cancelled (channels/utils.py:54).
+
+    It does not refuse: the reader of the socket stops at :attr:`is_full`, and the last message, the disconnect,
+    always has its place (trap 41).
+    """
+
+    __slots__ = ("_loop", "_messages", "_size", "_waiters")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, size: int) -> None:
+        self._loop = loop
+        self._size = size
+        self._messages: deque[dict[str, Any]] = deque()
+        self._waiters: deque[asyncio.Future[None]] = deque()
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    @property
+    def is_full(self) -> bool:
+        """No more should be read from the socket."""
+        return len(self._messages) >= self._size
+
+    def put(self, message: dict[str, Any]) -> None:
+        """Append a message and wake one who waits."""
+        self._messages.append(message)
+        self._wake_one()
+
+    async def get(self) -> dict[str, Any]:
+        """Take the next message. A cancellation while it waits loses nothing."""
+        while not self._messages:
+            waiter = self._loop.create_future()
+            self._waiters.append(waiter)
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                if not waiter.cancelled() and self._messages:
+                    self._wake_one()  # this one was woken for a message that another may wait for
+                raise
+            finally:
+                if waiter in self._waiters:
+                    self._waiters.remove(waiter)
+        return self._messages.popleft()
+
+    def _wake_one(self) -> None:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return

@@ -1,0 +1,51 @@
+"""What all connections of a server share: the loop, the clock, the limits."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from clarion.server.budget import Budget
+from clarion.server.wheel import Wheel
+
+if TYPE_CHECKING:
+    from clarion.server.asgi import Application
+    from clarion.server.websocket import WebSocket
+
+
+@dataclass(slots=True, kw_only=True)
+class Shared:
+    """Limits in bytes and seconds; None means no limit.
+
+    Attributes:
+        max_inbound: messages that may wait for an ASGI application.
+        connect_timeout_s: how long an application may take to accept, and a client to send its request's head.
+        lifetime_s: age at which a socket that an application drives is closed with 1000 (daphne's
+            ``websocket_timeout``).
+        detached_lifetime_s: the same for a detached session (1012: come back).
+        sockets: every WebSocket from its request to its end, refused ones excepted. The server counts, not
+            middleware: that one returns when a session detaches (trap 42).
+        applications: the runs that have not returned.
+    """
+
+    loop: asyncio.AbstractEventLoop
+    wheel: Wheel
+    budget: Budget
+    max_message_bytes: int | None
+    max_frame_bytes: int | None
+    max_queued_bytes: int
+    max_inbound: int
+    connect_timeout_s: float | None
+    ping_interval_s: float | None
+    ping_timeout_s: float | None
+    lifetime_s: float | None
+    detached_lifetime_s: float | None
+    app_close_timeout_s: float
+    sockets: set[WebSocket] = field(default_factory=set)
+    applications: set[Application] = field(default_factory=set)
+
+    @property
+    def max_fragments(self) -> int:
+        """Frames that one message may have: empty ones pass every limit on bytes (trap 20)."""
+        return max(1024, (self.max_message_bytes or 4 * 2**20) // 64)

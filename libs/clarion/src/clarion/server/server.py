@@ -1,0 +1,289 @@
+"""The server: daphne's, with a WebSocket half of its own, a drain and limits."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Any
+
+from daphne.server import Server as DaphneServer
+from twisted.internet import defer, reactor
+from twisted.internet.interfaces import ISSLTransport
+from twisted.logger import STDLibLogObserver, globalLogBeginner
+
+from clarion.server import listening
+from clarion.server.asgi import Application
+from clarion.server.budget import Budget
+from clarion.server.drain import drain
+from clarion.server.handshake import Negotiator, Refused, refusal, scope_of
+from clarion.server.http import Factory
+from clarion.server.inbox import Inbox
+from clarion.server.limits import Shared
+from clarion.server.proxy import Address, ForwardedBy
+from clarion.server.reactor import LogObserver, raise_file_limit, require_uvloop
+from clarion.server.sniff import set_protocol
+from clarion.server.websocket import WebSocket
+from clarion.server.wheel import Wheel
+
+log = logging.getLogger("clarion.server")
+
+DAY_S = 86400
+SPARE_FILES = 128  # descriptors that are not clients: databases, Redis, logs
+RETRY_AFTER_S = "5"
+
+
+class Server(DaphneServer):
+    """Stands in for ``daphne.server.Server``: takes all that it takes.
+
+    Args:
+        max_connections: WebSockets at once; beyond it a handshake gets 503 with Retry-After. Never more than the
+            process may open files (trap 33).
+        max_message_bytes: daphne's ``websocket_max_message_size`` (1 MiB; 0: no limit), beyond it 1009.
+        max_queued_bytes: what may wait for one socket; beyond it the connection is given up.
+        max_process_queued_bytes: the same for all sockets together.
+        max_inbound: messages that may wait for an ASGI application before its socket is not read any more.
+        drain_s: how long SIGTERM waits for close handshakes and handlers.
+        backlog: connections that may wait to be accepted (the kernel caps it at ``net.core.somaxconn``).
+        reuse_port: let several processes listen on one port.
+
+    ``websocket_timeout`` is daphne's 86,400 s for sockets that an application drives. A detached session is cut by
+    age only where the option is given (with 1012, so that its client comes back).
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        max_connections: int | None = None,
+        max_message_bytes: int | None = None,
+        max_queued_bytes: int = 2**20,
+        max_process_queued_bytes: int = 256 * 2**20,
+        max_inbound: int = 64,
+        drain_s: float = 10.0,
+        backlog: int = 4096,
+        reuse_port: bool = False,
+        websocket_timeout: float | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(*args, websocket_timeout=DAY_S if websocket_timeout is None else websocket_timeout, **options)
+        if max_message_bytes is not None:
+            self.websocket_max_message_size = max_message_bytes
+        self.max_connections = max_connections
+        self.drain_s = drain_s
+        self.backlog = backlog
+        self.reuse_port = reuse_port
+        self.draining = False
+        self.on_drain: list[Callable[[], object]] = []
+        self.on_shutdown: list[Callable[[], Awaitable[None]]] = []
+        self.ports: list[Any] = []
+        self.connections: dict[Any, dict[str, Any]] = {}  # daphne's table: HTTP requests only (trap 27)
+        self._negotiator = Negotiator(self.server_name)
+        self._forwarded = ForwardedBy.named(
+            self.proxy_forwarded_address_header, self.proxy_forwarded_port_header, self.proxy_forwarded_proto_header
+        )
+        # Ours, not daphne's reading of them: it takes what any client can write.
+        self.proxy_forwarded_address_header = None
+        self.head_timeout_s = _limit(self.websocket_handshake_timeout)
+        loop = getattr(reactor, "_asyncioEventloop", None) or asyncio.new_event_loop()
+        self.shared = Shared(
+            loop=loop,
+            wheel=Wheel(),
+            budget=Budget(max_process_queued_bytes),
+            max_message_bytes=self.websocket_max_message_size or None,
+            max_frame_bytes=self.websocket_max_frame_size or None,
+            max_queued_bytes=max_queued_bytes,
+            max_inbound=max_inbound,
+            connect_timeout_s=_limit(self.websocket_connect_timeout),
+            ping_interval_s=self.ping_interval or None,
+            ping_timeout_s=self.ping_timeout or None,
+            lifetime_s=_limit(self.websocket_timeout),
+            detached_lifetime_s=None if websocket_timeout is None else _limit(websocket_timeout),
+            app_close_timeout_s=self.application_close_timeout,
+        )
+
+    # Lifecycle
+
+    def run(self) -> None:
+        """Listen and serve until a signal; return when the drain is done.
+
+        Raises:
+            ReactorUnsuitable: the reactor does not stand on uvloop.
+        """
+        loop = require_uvloop()
+        asyncio.set_event_loop(loop)
+        loop.set_debug(self.verbosity >= 3)
+        files = raise_file_limit()
+        self.max_connections = min(self.max_connections or files, max(1, files - SPARE_FILES))
+        observer = LogObserver() if self.verbosity <= 1 else STDLibLogObserver("clarion.server.twisted")
+        globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False, discardBuffer=True)
+        self.http_factory = Factory(self)
+        self._listen()
+        reactor.callLater(1, self.application_checker)
+        reactor.callLater(2, self.timeout_checker)
+        reactor.addSystemEventTrigger("before", "shutdown", self.kill_all_applications)
+        if self.abort_start:
+            return
+        self.shared.wheel.start(loop)
+        reactor.callWhenRunning(_freeze)
+        if self.ready_callable:
+            self.ready_callable()
+        reactor.run(installSignalHandlers=self.signal_handlers)
+
+    def _listen(self) -> None:
+        for endpoint in self.endpoints:
+            opened = listening.endpoint(str(endpoint), self.backlog, reuse_port=self.reuse_port)
+            listener = opened.listen(self.http_factory)
+            listener.addCallback(self.listen_success)
+            listener.addErrback(self.listen_error)
+            self.listeners.append(listener)
+
+    def listen_success(self, port: Any) -> None:
+        """Keep the port: it must stop listening when the drain begins (trap 39)."""
+        self.ports.append(port)
+        address = port.getHost()
+        if hasattr(address, "host") and hasattr(address, "port"):
+            self.listening_addresses.append((address.host, address.port))
+            log.info("listening on %s:%s", address.host, address.port)
+        else:
+            log.info("listening on %s", getattr(address, "name", address))
+
+    def listen_error(self, failure: Any) -> None:
+        """Say why and do not start."""
+        log.critical("cannot listen: %s", failure.getErrorMessage())
+        self.stop()
+
+    def kill_all_applications(self) -> defer.Deferred[Any]:
+        """Drain; the reactor stops when the returned Deferred fires (trap 38)."""
+        return defer.Deferred.fromFuture(self.shared.loop.create_task(drain(self)))
+
+    def running_applications(self) -> list[asyncio.Future[Any]]:
+        """Return the tasks of all applications that have not returned."""
+        tasks: list[asyncio.Future[Any]] = [run.task for run in self.shared.applications if run.task is not None]
+        tasks += [task for entry in self.connections.values() if (task := entry.get("application_instance"))]
+        return [task for task in tasks if not task.done()]
+
+    def has_unwritten(self) -> bool:
+        """Tell whether any socket, HTTP's too, still has bytes to write."""
+        return bool(reactor.getWriters())
+
+    def disconnect_streams(self) -> None:
+        """Tell HTTP applications that still answer to stop."""
+        for request in list(self.connections):
+            queue = getattr(request, "application_queue", None)
+            if queue is not None:
+                queue.put_nowait({"type": "http.disconnect"})
+
+    # WebSockets
+
+    def begin_websocket(self, transport: Any, head: bytes, early: bytes) -> None:
+        """Take a connection whose request asks for an upgrade; ``early`` is what came behind the request."""
+        shared = self.shared
+        full = len(shared.sockets) >= (self.max_connections or len(shared.sockets) + 1)
+        peer = _address(transport.getPeer())
+        socket = WebSocket(shared, transport, peer, early)
+        set_protocol(transport, socket)
+        if full or self.draining:
+            text = "the server is restarting" if self.draining else "too many connections"
+            socket.deny(refusal(HTTPStatus.SERVICE_UNAVAILABLE, text, [("Retry-After", RETRY_AFTER_S)]))
+            return
+        try:
+            request, answer = self._negotiator.judge(head)
+        except Refused as exc:
+            socket.deny(exc.response)
+            return
+        scope = scope_of(request, secure=ISSLTransport(transport, None) is not None, root_path=self.root_path)
+        self._address(scope, peer, _address(transport.getHost()), socket)
+        application = Application(shared, socket, answer, scope["subprotocols"], Inbox(shared.loop, shared.max_inbound))
+        application.start(self.application, scope)
+        if self.action_logger:
+            self._log_websocket(socket, "connecting", scope)
+
+    def _address(self, scope: dict[str, Any], peer: Address | None, host: Address | None, socket: WebSocket) -> None:
+        """Complete a scope with addresses and what the server offers."""
+        headers = scope["headers"]
+        client = self._forwarded.client(headers, peer)
+        if self._forwarded.is_secure(headers, scope["scheme"] == "wss"):
+            scope["scheme"] = "wss"
+        socket.client = client
+        scope["client"] = None if client is None else list(client)
+        scope["server"] = None if host is None else list(host)
+        scope["extensions"] = {"websocket.http.response": {}, "clarion.connection": socket}
+
+    # Daphne's sweeps, which now see HTTP requests only
+
+    def application_checker(self) -> None:
+        """Reap the HTTP applications that are done; each entry by itself, or one fault would end the sweep (trap 27)."""
+        try:
+            for request, entry in list(self.connections.items()):
+                try:
+                    self._reap(request, entry)
+                except Exception:  # the next request is not to blame
+                    log.exception("a check of an HTTP application failed")
+                    self.connections.pop(request, None)
+        finally:
+            reactor.callLater(1, self.application_checker)
+
+    def _reap(self, request: Any, entry: dict[str, Any]) -> None:
+        left_at = entry.get("disconnected")
+        task = entry.get("application_instance")
+        if task is not None and not task.done() and left_at and time.time() - left_at > self.application_close_timeout:
+            log.warning("application took too long to leave after its disconnect and was cancelled")
+            task.cancel()
+        if task is not None and task.done():
+            del entry["application_instance"]
+            failure = None if task.cancelled() else task.exception()
+            if failure is not None:
+                log.error("exception inside the application: %r", failure, exc_info=failure)
+                if not left_at:
+                    request.handle_exception(failure)
+            task = None
+        if task is None and left_at:
+            self.connections.pop(request, None)
+
+    def timeout_checker(self) -> None:
+        """Check the HTTP timeouts; each by itself (trap 27)."""
+        try:
+            for request in list(self.connections):
+                try:
+                    request.check_timeouts()
+                except Exception:  # the next request is not to blame
+                    log.exception("a check of an HTTP request failed")
+        finally:
+            reactor.callLater(2, self.timeout_checker)
+
+    def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        """Start the application of an HTTP request, with the client's address as the proxy gives it."""
+        headers = scope["headers"]
+        peer = scope["client"]
+        client = self._forwarded.client(headers, None if peer is None else (peer[0], peer[1]))
+        scope["client"] = protocol.client_addr = None if client is None else list(client)
+        if self._forwarded.is_secure(headers, scope["scheme"] == "https"):
+            scope["scheme"] = "https"
+        return super().create_application(protocol, scope)
+
+    # The access log
+
+    def log_action(self, protocol: Any, action: str, details: dict[str, Any]) -> None:
+        """Write a line of the access log, without the query string: a token may stand there."""
+        super().log_action(protocol, action, details | {"path": details["path"].partition("?")[0]})
+
+
+def _freeze() -> None:
+    """Take what start-up made out of the garbage collector's rounds: they pause the loop (trap 12)."""
+    gc.collect()
+    gc.freeze()
+
+
+def _limit(seconds: float | None) -> float | None:
+    """Daphne's -1 for "no limit"."""
+    return None if seconds is None or seconds < 0 else seconds
+
+
+def _address(address: Any) -> Address | None:
+    """Return an IP address and port, or None for a unix socket."""
+    if hasattr(address, "host") and hasattr(address, "port"):
+        return str(address.host), address.port
+    return None

@@ -1,0 +1,24 @@
+"""What a detached endpoint gives to the server: sans-I/O, called on the event loop, never concurrently."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Session(Protocol):
+    """The owner of a socket after ``{"type": "websocket.accept", "clarion.session": session}``.
+
+    No task runs while these are called: ``asyncio.current_task()`` is None, ``asyncio.timeout`` fails, and a task
+    made here needs a strong reference of the session's own (trap 44).
+    """
+
+    def received(self, message: str | bytes) -> None:
+        """Take one whole message. An exception is logged and closes the socket with 1011."""
+
+    def closed(self, code: int) -> None:
+        """Learn that the socket is gone: exactly once, and the last call.
+
+        Args:
+            code: the peer's close code (1005: it gave none), the one this side closed with, or 1006 for a
+                connection that was lost.
+        """

@@ -1,0 +1,407 @@
+"""The inbound half of a WebSocket, as Twisted's protocol: bytes in, messages to the session, the end."""
+
+from __future__ import annotations
+
+import logging
+import random
+from typing import TYPE_CHECKING, Any, Protocol
+
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.protocol import OPEN
+from websockets.server import ServerProtocol
+
+from clarion.server.connection import CLOSE_TIMEOUT_S, Connection, call_soon
+from clarion.server.frames import PING
+from clarion.server.handshake import quiet
+from clarion.server.messages import Fragments, MessageInvalid, decoded
+
+if TYPE_CHECKING:
+    from websockets.http11 import Response
+
+    from clarion.server.limits import Shared
+    from clarion.server.session import Session
+
+log = logging.getLogger("clarion.server")
+
+SLICE_BYTES = 4096
+FRAMES_PER_TURN = 128
+MAX_EARLY_BYTES = 65536
+
+
+class Driver(Protocol):
+    """What runs the application until it returns; see :class:`clarion.server.asgi.Application`."""
+
+    def timed_out(self) -> None:
+        """The application did not accept in time."""
+
+    def ended(self, code: int, reason: str) -> None:
+        """The socket is gone; called once."""
+
+    def drain(self) -> None:
+        """The server is leaving; the socket is not accepted yet."""
+
+
+class WebSocket(Connection):
+    """One socket from its upgrade request to its end.
+
+    States: *waiting* for the application (no protocol yet, early bytes are held), *open*, *ending* (a Close was
+    seen or sent, or the request refused: bytes are discarded until the peer hangs up or the deadline passes), *lost*.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_driver",
+        "_ended",
+        "_fragments",
+        "_heard",
+        "_held",
+        "_opened_at",
+        "_patience",
+        "_pinged",
+        "_reading",
+        "_session",
+        "due",
+    )
+
+    def __init__(self, shared: Shared, transport: Any, client: tuple[str, int] | None, early: bytes) -> None:
+        super().__init__(shared, transport, client)
+        self.due = 0
+        self._driver: Driver | None = None
+        self._session: Session | None = None
+        self._fragments: Fragments | None = None
+        # Bytes that wait to be parsed: for the application's answer, for their turn, or for its inbox. None: parse
+        # at once. Frames behind the request are not parsed before the 101, or a PING's pong would precede it and
+        # a Close would make the answer impossible (trap 14).
+        self._held: bytearray | None = bytearray(early)
+        self._reading = True  # False while an ASGI application's inbox is full
+        self._ended = False  # session and driver know, or will know from the event loop
+        self._heard = self._opened_at = shared.wheel.now
+        self._pinged = 0.0  # when the ping was sent that is not answered yet
+        self._patience = shared.wheel.patience
+        # Twisted does not (trap 25): a reply and a publication after it took 39 ms instead of 0.01.
+        transport.setTcpNoDelay(True)
+
+    # The application's answer
+
+    def waits_for(self, driver: Driver) -> None:
+        """Take the driver of the application that is about to answer."""
+        self._driver = driver
+        self._shared.sockets.add(self)
+        if self._shared.connect_timeout_s is not None:
+            self._shared.wheel.schedule(self, self._shared.connect_timeout_s)
+
+    def accept(self, answer: bytes, session: Session) -> None:
+        """Send the 101 and give the socket to a session; what the client sent early follows from the event loop."""
+        if self._transport is None:  # given up, and `connectionLost` is still to come
+            self.tell_lost(session)
+            return
+        self._session = session
+        shared = self._shared
+        # A protocol of its own for the frames: the one of the handshake would keep the request (traps 11, 12).
+        self._opened(
+            ServerProtocol(state=OPEN, max_size=(shared.max_message_bytes, shared.max_frame_bytes), logger=quiet)
+        )
+        self.write(answer)
+        self._opened_at = shared.wheel.now
+        # Spread: 4,000 clients that came at once are not pinged at once.
+        interval = shared.ping_interval_s
+        self._sleep(None if interval is None else interval * random.uniform(0.5, 1))  # noqa: S311
+        if self._held:
+            call_soon(shared, self._go_on)
+        else:
+            self._held = None
+
+    def tell_lost(self, session: Session) -> None:
+        """Call ``session.closed(1006)`` from the event loop: the socket was gone before its accept (trap 1)."""
+        call_soon(self._shared, _tell, session, CloseCode.ABNORMAL_CLOSURE)
+
+    def deny(self, response: Response) -> None:
+        """Answer with an HTTP response instead of the 101, and end."""
+        self.deny_start(response.serialize())
+        self.deny_end()
+
+    def deny_start(self, data: bytes) -> None:
+        """Send part of an HTTP response."""
+        if self._transport is not None and not self._ended:
+            self._queue(data)
+
+    def deny_end(self) -> None:
+        """The response is complete: half-close, and wait for the client to hang up."""
+        self._shut()
+        self._end_stream()
+        self._shared.sockets.discard(self)
+        self._end(CloseCode.ABNORMAL_CLOSURE, later=True)
+        self._shared.wheel.schedule(self, CLOSE_TIMEOUT_S)
+
+    @property
+    def is_waiting(self) -> bool:
+        """The application has not answered yet."""
+        return self._protocol is None and not self._ended
+
+    @property
+    def is_ended(self) -> bool:
+        """A Close was seen or sent, or the socket is lost."""
+        return self._ended
+
+    def application_returned(self) -> None:
+        """Keep nothing of the application."""
+        self._driver = None
+
+    # Twisted
+
+    def makeConnection(self, transport: Any) -> None:  # noqa: N802
+        """Twisted's IProtocol; the transport is known already."""
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+        """Take bytes from the socket."""
+        self._heard = self._shared.wheel.now
+        if self._held is None:
+            self._feed(data)
+        elif not (self._ended and self._protocol is None):  # what follows a refusal is nobody's
+            self._held += data
+            # Reading is not paused while the application makes up its mind (trap 24), so this is the bound.
+            if self._protocol is None and len(self._held) > MAX_EARLY_BYTES:
+                self.lose("too much was sent before the handshake's end")
+
+    def connectionLost(self, reason: Any) -> None:  # noqa: N802, ARG002
+        """The socket is gone: tell whoever does not know yet, keep nothing."""
+        self._shut()
+        shared = self._shared
+        shared.sockets.discard(self)
+        shared.wheel.cancel(self)
+        shared.budget.forget(self)
+        self._transport = self._socket = self._held = None
+        protocol = self._protocol
+        if protocol is not None:
+            protocol.receive_eof()  # until then it has no close code (trap 19)
+            protocol.parser.close()  # else a reference cycle: protocol, generator, frame, protocol (trap 13)
+        self._end(self._close_code())
+
+    # Bytes to frames
+
+    def _feed(self, data: bytes | bytearray) -> None:
+        """Parse in slices: 64 KiB of empty frames or pings block the loop for 25 ms (trap 21)."""
+        protocol = self._protocol
+        assert protocol is not None
+        if len(data) <= SLICE_BYTES:
+            protocol.receive_data(data)
+            self._settle(protocol)
+            if not self._reading:
+                self._hold(b"")
+            return
+        view = memoryview(data)
+        count = 0
+        for start in range(0, len(data), SLICE_BYTES):
+            protocol.receive_data(view[start : start + SLICE_BYTES])
+            count += self._settle(protocol)
+            if count > FRAMES_PER_TURN or not self._reading:
+                self._hold(view[start + SLICE_BYTES :])
+                return
+
+    def _settle(self, protocol: ServerProtocol) -> int:
+        """Send what the protocol answers, then deliver; return the number of frames.
+
+        In this order: with TEXT and Close in one read the state is CLOSING before the TEXT is delivered, and an
+        answer that the session gives must not stand in the way of the Close's echo (trap 15).
+        """
+        events = protocol.events_received()
+        if protocol.writes:
+            self._flush()
+        for frame in events:
+            if self._ended:  # this side has closed: TEXT still arrives, and is not the session's any more (trap 16)
+                break
+            assert isinstance(frame, Frame)
+            self._take(frame)
+        if protocol.state is not OPEN and not self._ended:
+            self._shut()
+            self._closing()
+        return len(events)
+
+    def _take(self, frame: Frame) -> None:
+        try:
+            message = self._message(frame)
+        except MessageInvalid as exc:
+            self._fail(exc)
+            return
+        if message is not None:
+            assert self._session is not None
+            try:
+                self._session.received(message)
+            except Exception:  # Twisted would hang up without a frame, and stock daphne without a log line (trap 26)
+                log.exception("a session failed on a message; closing with 1011")
+                self.close(CloseCode.INTERNAL_ERROR)
+
+    def _message(self, frame: Frame) -> str | bytes | None:
+        """Return the message that this frame completes.
+
+        Raises:
+            MessageInvalid: the connection must be failed.
+        """
+        opcode = frame.opcode
+        if opcode is Opcode.CONT:
+            assert self._fragments is not None
+            message = self._fragments.add(frame, self._shared.max_fragments)
+            if frame.fin:
+                self._fragments = None
+            return message
+        if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
+            if not frame.fin:
+                self._fragments = Fragments(frame)
+                return None
+            return decoded(frame.data) if opcode is Opcode.TEXT else bytes(frame.data)
+        return None
+
+    def _fail(self, why: MessageInvalid) -> None:
+        protocol = self._protocol
+        assert protocol is not None
+        self._fragments = None
+        if self.open:  # not if the peer's Close came in the same read
+            protocol.fail(why.code, why.reason)
+            self._flush()
+        self._closing()
+
+    # Held bytes
+
+    def _hold(self, rest: bytes | memoryview) -> None:
+        """Keep bytes for another turn and do not read until they are parsed."""
+        self._held = bytearray(rest)
+        transport = self._transport
+        if transport is not None:
+            transport.pauseProducing()
+        if self._reading:
+            call_soon(self._shared, self._go_on)
+
+    def _go_on(self) -> None:
+        """Parse what was held; from the event loop, never from a task (trap 24)."""
+        if self._held is None or self._protocol is None or not self._reading:
+            return
+        held, self._held = self._held, None
+        if held:
+            self._feed(held)
+        if self._held is None and self._transport is not None:
+            self._transport.resumeProducing()
+
+    def stop_reading(self) -> None:
+        """The inbox is full: parse no further slice, read no further byte."""
+        self._reading = False
+
+    def start_reading(self) -> None:
+        """The inbox has room."""
+        if not self._reading:
+            self._reading = True
+            self._heard = self._shared.wheel.now  # the peer's pongs were not read until now
+            call_soon(self._shared, self._go_on)
+
+    # The end
+
+    def _closing(self) -> None:
+        """A Close was seen or sent: the session leaves its groups now, the socket ends by itself or at the deadline."""
+        self._end(self._close_code(), later=True)
+        if self._transport is not None:
+            self._shared.wheel.schedule(self, CLOSE_TIMEOUT_S)
+        if not self._reading:  # the peer's Close is to be read, whatever the application does
+            self.start_reading()
+
+    def _close_code(self) -> int:
+        """Return what the session is told: this side's code if it closed first, else the peer's (trap 19)."""
+        protocol = self._protocol
+        if protocol is None:
+            return CloseCode.ABNORMAL_CLOSURE
+        close = protocol.close_sent or protocol.close_rcvd
+        return CloseCode.ABNORMAL_CLOSURE if close is None else close.code
+
+    def _close_reason(self) -> str:
+        close = self._protocol and (self._protocol.close_sent or self._protocol.close_rcvd)
+        return close.reason if close else ""
+
+    def _end(self, code: int, *, later: bool = False) -> None:
+        """Tell session and driver, once. Later, if a hub may be iterating over its members now (trap 10)."""
+        if self._ended:
+            return
+        self._ended = True
+        session, self._session = self._session, None
+        driver = self._driver
+        reason = self._close_reason()
+        if later:
+            call_soon(self._shared, _tell, session, code, driver, reason)
+        else:
+            _tell(session, code, driver, reason)
+
+    # Time
+
+    def wake(self) -> None:
+        """Do what is due on the wheel."""
+        if self._ended:
+            # A client that does not read keeps a closed connection for ever (trap 5).
+            self.lose("no end of the close handshake")
+        elif self._protocol is None:
+            self._check_handshake()
+        elif (left := self._lifetime_left()) is not None and left <= 0:
+            detached = self._session is not self._driver
+            code = CloseCode.SERVICE_RESTART if detached else CloseCode.NORMAL_CLOSURE
+            self.close(code, "the connection's lifetime is over")
+        else:
+            self._check_ping()
+
+    def _sleep(self, delay_s: float | None) -> None:
+        """Wake after a delay (None: nothing is due), or when the connection's lifetime is over."""
+        left = self._lifetime_left()
+        if delay_s is None or (left is not None and left < delay_s):
+            delay_s = left
+        if delay_s is None:
+            self._shared.wheel.cancel(self)
+        else:
+            self._shared.wheel.schedule(self, delay_s)
+
+    def _lifetime_left(self) -> float | None:
+        shared = self._shared
+        limit = shared.lifetime_s if self._session is self._driver else shared.detached_lifetime_s
+        return None if limit is None else self._opened_at + limit - shared.wheel.now
+
+    def _check_handshake(self) -> None:
+        timeout = self._shared.connect_timeout_s
+        assert timeout is not None
+        waited = self._shared.wheel.patience - self._patience
+        if waited < timeout:  # the loop was behind: that was not the application's time
+            self._shared.wheel.schedule(self, timeout - waited)
+        elif self._driver is not None:
+            self._driver.timed_out()
+
+    def _check_ping(self) -> None:
+        """Ping each interval; give up a peer that sent nothing, pong or data, since a ping ``ping_timeout`` ago."""
+        shared = self._shared
+        interval, timeout = shared.ping_interval_s, shared.ping_timeout_s
+        if interval is None:
+            self._sleep(None)
+            return
+        since = shared.wheel.now - self._pinged
+        unanswered = self._pinged > 0 and self._heard < self._pinged and self._reading
+        if unanswered and timeout is not None and since >= timeout:
+            self.lose("no answer to a ping")
+        elif unanswered and timeout is not None and since >= interval:
+            self._sleep(timeout - since)
+        elif since < interval:
+            self._sleep(interval - since)
+        else:
+            # Also when the client talks: the proxy between may have heard nothing from here (nginx, 75 s).
+            self.write(PING)
+            self._pinged = shared.wheel.now
+            self._sleep(interval if timeout is None else min(interval, timeout))
+
+    def drain(self) -> None:
+        """Close with 1012, whatever the state."""
+        if self.is_waiting:
+            if self._driver is not None:
+                self._driver.drain()
+        else:
+            self.close(CloseCode.SERVICE_RESTART, "the server is restarting")
+
+
+def _tell(session: Session | None, code: int, driver: Driver | None = None, reason: str = "") -> None:
+    if session is not None:
+        try:
+            session.closed(code)
+        except Exception:  # its fault must not keep the driver, or the next connection, from knowing
+            log.exception("a session failed on its end")
+    if driver is not None:
+        driver.ended(code, reason)
