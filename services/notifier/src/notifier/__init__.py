@@ -1,0 +1,1 @@
+"""The notifier: drains the outbox into the channel layer. Run it with ``python -m notifier``."""

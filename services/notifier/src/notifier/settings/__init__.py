@@ -1,0 +1,1 @@
+"""Django settings: ``base`` for every deployment (they differ by environment only), ``test`` for tests."""

@@ -1,0 +1,39 @@
+"""Django settings of the notifier: the shared tables, the channel layer, no HTTP.
+
+Source: DESIGN section 8.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import clarion.settings
+from clarion.logs import logging_config
+from notifier.env import env
+
+DATABASE_DEADLINE_S: Final = 6.0
+"""How long one transaction may take. The database gives up earlier, by the options below."""
+
+SECRET_KEY = env.secret_key.get_secret_value()
+INSTALLED_APPS = clarion.settings.SHARED_APPS
+DATABASES: dict[str, Any] = clarion.settings.databases(env)
+_options: dict[str, Any] = DATABASES["default"].setdefault("OPTIONS", {})
+if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
+    # A database that is away must fail a claim, not hold its thread: libpq waits for ever by default.
+    _limits: dict[str, Any] = {
+        "connect_timeout": 3,
+        "tcp_user_timeout": 5_000,
+        "options": "-c statement_timeout=5s -c lock_timeout=4s",
+        "application_name": "clarion-notifier",
+    }
+    DATABASES["default"]["OPTIONS"] = _limits | _options
+else:
+    _options["timeout"] = 4  # the busy timeout, in seconds
+DEFAULT_AUTO_FIELD = clarion.settings.DEFAULT_AUTO_FIELD
+CHANNEL_LAYERS = clarion.settings.channel_layers(env)
+
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+
+LOGGING = logging_config("notifier", env.log_level, env.log_format)
