@@ -39,7 +39,7 @@ def json_decode(raw: bytes | bytearray | str) -> JSON:
     except RecursionError as exc:
         raise DataInvalid(f"the data is nested more than {MAX_DEPTH} deep") from exc
     except (msgspec.MsgspecError, UnicodeError) as exc:
-        raise JsonMalformed(f"this is not JSON that can travel: {exc}") from exc
+        raise JsonMalformed(f"this is not JSON: {exc}") from exc
     _walk(value, MAX_DEPTH)
     return value
 

@@ -59,14 +59,18 @@ def room_admit(config: ClarionConfig, channel: str, identity: Identity) -> Admis
     return Admission(channel=channel, user=identity.user, may_publish=options.may_publish(identity.user))
 
 
-def origin_check(origin: str | None, allowed: frozenset[str], *, has_token: bool) -> None:
+def origin_check(origin: str | None, allowed: frozenset[str], *, has_token: bool, has_cookie: bool) -> None:
     """Refuse a browser page of a foreign origin; only a token may come without any Origin.
 
     Raises:
         PermissionRefused: close code 4403.
+        Unauthorized: close code 4401; a program that sent neither Origin nor credentials.
     """
     if origin is None:
-        if not has_token:
-            raise PermissionRefused("a client without an Origin header needs a token")
-    elif origin.lower() not in allowed:
+        if has_token:
+            return
+        if has_cookie:
+            raise PermissionRefused("without an Origin header a session does not count: send a token")
+        raise Unauthorized("a client without an Origin header needs a token")
+    if origin.lower() not in allowed:
         raise PermissionRefused("this Origin is not allowed")

@@ -54,13 +54,14 @@ async def identity_of(scope: Scope, secret: str, timeout_s: float) -> Identity:
     if token is not None:
         claims = token_verify(secret, token, in_url=in_url)
         return Identity(user=claims.user, has_token=True, grants=claims.channels)
-    if not _has_session_cookie(scope):  # anonymous: no thread hop, no query
+    if not has_session_cookie(scope):  # anonymous: no thread hop, no query
         return Identity()
     async with asyncio.timeout(timeout_s):
         return Identity(user=await _session_user(scope))
 
 
-def _has_session_cookie(scope: Scope) -> bool:
+def has_session_cookie(scope: Scope) -> bool:
+    """Whether a session cookie came, of whatever worth."""
     # Not parsed here: the middleware does that, and a false alarm costs only its query.
     return f"{settings.SESSION_COOKIE_NAME}=" in (header_of(scope, b"cookie") or "")
 

@@ -31,7 +31,15 @@ from clarion.publications import publication
 from clarion.server import Connection, text_frame
 from clarion.values import json_decode, json_encode, publication_check
 from ws_gateway.access import Admission, origin_check, room_admit
-from ws_gateway.credentials import SUBPROTOCOL, Scope, header_of, identity_of, query_of, token_of
+from ws_gateway.credentials import (
+    SUBPROTOCOL,
+    Scope,
+    has_session_cookie,
+    header_of,
+    identity_of,
+    query_of,
+    token_of,
+)
 
 if TYPE_CHECKING:
     from ws_gateway.gateway import Gateway
@@ -71,7 +79,8 @@ class RoomEndpoint:
         channel = channel_of(scope)
         origin = header_of(scope, b"origin")
         # The origin first: a foreign page learns nothing of its visitor's session. A token stands for itself.
-        origin_check(origin, gateway.origins, has_token=token_of(scope)[0] is not None)
+        has_token = token_of(scope)[0] is not None
+        origin_check(origin, gateway.origins, has_token=has_token, has_cookie=has_session_cookie(scope))
         identity = await identity_of(scope, gateway.token_secret, gateway.join_timeout_s)
         return room_admit(gateway.config, channel, identity)
 

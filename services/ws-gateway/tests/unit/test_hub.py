@@ -1,0 +1,233 @@
+"""ws_gateway.hub: one encoding for all, order per member, and members that come and go."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+import msgpack
+import pytest
+
+from clarion.server import Connection, text_frame
+from clarion.subscriber import Messages
+from tests.support.waiting import wait_until_async
+from ws_gateway import hub as hub_module
+from ws_gateway.hub import Hub
+
+
+class FakeConnection:
+    """A connection that keeps what is written to it."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+
+    def write(self, frames: bytes) -> None:
+        self.written.append(frames)
+
+    @property
+    def texts(self) -> list[bytes]:
+        return list(frames_of(b"".join(self.written)))
+
+
+def frames_of(raw: bytes) -> list[bytes]:
+    """The payloads of unmasked text frames."""
+    payloads = []
+    while raw:
+        assert raw[0] == 0x81
+        size, start = raw[1], 2
+        if size == 126:
+            size, start = int.from_bytes(raw[2:4]), 4
+        elif size == 127:
+            size, start = int.from_bytes(raw[2:10]), 10
+        payloads.append(raw[start : start + size])
+        raw = raw[start + size :]
+    return payloads
+
+
+def decode(payload: bytes) -> dict[str, Any]:
+    message: dict[str, Any] = msgpack.unpackb(payload)
+    return message
+
+
+def publications(channel: str, *data: Any) -> Messages:
+    name = f"asgi__group__{channel}".encode()
+    return {name: [msgpack.packb({"type": "clarion.publication", "data": item}) for item in data]}
+
+
+@pytest.fixture
+def hub() -> Hub:
+    return Hub(["redis://127.0.0.1:1"], prefix="asgi", decode=decode)
+
+
+async def join(hub: Hub, channel: str, connection: Any) -> None:
+    async with hub.holding(channel, timeout_s=0):
+        hub.join(channel, connection)
+
+
+def connections(count: int) -> list[Any]:
+    return [FakeConnection() for _ in range(count)]
+
+
+async def test_every_member_gets_the_very_same_bytes(hub: Hub) -> None:
+    """Encoded and framed once, whatever the number of members."""
+    members = connections(3)
+    for member in members:
+        await join(hub, "chat:x", member)
+    hub.dispatch(publications("chat:x", {"a": 1}))
+    assert members[0].written == [text_frame(b'{"a":1}')]
+    assert members[0].written[0] is members[1].written[0] is members[2].written[0]
+
+
+async def test_messages_of_one_read_are_one_write(hub: Hub) -> None:
+    """Adaptive batching: what came together leaves together."""
+    (member,) = connections(1)
+    await join(hub, "chat:x", member)
+    hub.dispatch(publications("chat:x", *range(100)))
+    assert len(member.written) == 1
+    assert member.texts == [str(number).encode() for number in range(100)]
+
+
+async def test_a_stock_services_dict_arrives_as_that_json(hub: Hub) -> None:
+    """The whole dict, its type included; an unknown type is no fault."""
+    (member,) = connections(1)
+    await join(hub, "chat:x", member)
+    hub.dispatch({b"asgi__group__chat:x": [msgpack.packb({"type": "chat.message", "message": "hi"})]})
+    assert member.texts == [b'{"type":"chat.message","message":"hi"}']
+
+
+@pytest.mark.parametrize("payload", [b"", b"\xc1", b"\x93\x01", msgpack.packb([1]), msgpack.packb("x"), b"x" * 100])
+async def test_what_cannot_be_decoded_is_counted_and_the_rest_delivered(hub: Hub, payload: bytes) -> None:
+    """Any service may publish anything: the hub logs, counts and goes on."""
+    (member,) = connections(1)
+    await join(hub, "chat:x", member)
+    name = b"asgi__group__chat:x"
+    good = msgpack.packb({"type": "clarion.publication", "data": 1})
+    hub.dispatch({name: [good, payload, good]})
+    assert hub.undecodable == 1
+    assert member.texts == [b"1", b"1"]
+    hub.dispatch({name: [payload]})
+    assert member.texts == [b"1", b"1"]
+
+
+async def test_other_channels_get_nothing(hub: Hub) -> None:
+    """Members of one channel do not see another's messages, and an unknown channel is no fault."""
+    mine, others = connections(2)
+    await join(hub, "chat:x", mine)
+    await join(hub, "chat:y", others)
+    hub.dispatch({**publications("chat:x", 1), **publications("chat:nobody", 2)})
+    assert (mine.texts, others.texts) == ([b"1"], [])
+
+
+async def test_who_left_gets_nothing_more(hub: Hub) -> None:
+    """Leaving holds at once; leaving twice is no fault."""
+    member, stays = connections(2)
+    await join(hub, "chat:x", member)
+    await join(hub, "chat:x", stays)
+    hub.leave("chat:x", member)
+    hub.leave("chat:x", member)
+    hub.dispatch(publications("chat:x", 1))
+    assert (member.texts, stays.texts) == ([], [b"1"])
+
+
+async def test_a_member_that_leaves_while_it_is_written_to_disturbs_nobody(hub: Hub) -> None:
+    """A write may find its peer gone, and the session leaves on that: the others still get it."""
+
+    class Leaver(FakeConnection):
+        def write(self, frames: bytes) -> None:
+            hub.leave("chat:x", leaver)
+
+    leaver: Any = Leaver()
+    before, after = connections(2)
+    for member in (before, leaver, after):
+        await join(hub, "chat:x", member)
+    hub.dispatch(publications("chat:x", 1))
+    assert (before.texts, after.texts) == ([b"1"], [b"1"])
+
+
+async def test_a_long_member_list_is_written_in_slices_with_order_kept(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop turns between slices; what comes meanwhile follows, all of it in one write, in order."""
+    monkeypatch.setattr(hub_module, "SLICE_MEMBERS", 10)
+    members = connections(95)
+    for member in members:
+        await join(hub, "chat:x", member)
+    hub.dispatch(publications("chat:x", 0))
+    assert members[0].texts == [b"0"]
+    assert members[94].texts == []  # the loop has not turned yet
+    hub.dispatch(publications("chat:x", 1))
+    hub.dispatch(publications("chat:x", 2, 3))
+    await wait_until_async(lambda: members[94].texts == [b"0", b"1", b"2", b"3"])
+    for member in members:
+        assert member.texts == [b"0", b"1", b"2", b"3"]
+        assert len(member.written) == 2
+
+
+async def test_joins_and_leaves_amid_slices_keep_the_promise(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is a member from before a message to after its delivery gets it once, in order; seeds are fixed."""
+    monkeypatch.setattr(hub_module, "SLICE_MEMBERS", 7)
+    for seed in range(20):
+        chance = random.Random(seed)
+        always, passing = connections(40), connections(40)
+        for member in always:
+            await join(hub, "chat:x", member)
+        for number in range(60):
+            hub.dispatch(publications("chat:x", number))
+            member = chance.choice(passing)
+            if chance.random() < 0.5:
+                await join(hub, "chat:x", member)
+            else:
+                hub.leave("chat:x", member)
+            if chance.random() < 0.3:
+                await asyncio.sleep(0)
+        for _ in range(200):
+            await asyncio.sleep(0)
+        for member in always:
+            assert [int(text) for text in member.texts] == list(range(60))
+        for member in passing:
+            numbers = [int(text) for text in member.texts]
+            assert numbers == sorted(set(numbers))
+        for member in (*always, *passing):
+            hub.leave("chat:x", member)
+
+
+async def test_a_flood_pauses_reading_and_resumes(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits behind a slice is bounded: over the bound Redis is read no further until it has shrunk."""
+    monkeypatch.setattr(hub_module, "SLICE_MEMBERS", 1)
+    monkeypatch.setattr(hub_module, "WAITING_MAX_BYTES", 1_000)
+    calls: list[str] = []
+    monkeypatch.setattr(hub._subscriber, "pause", lambda: calls.append("pause"))
+    monkeypatch.setattr(hub._subscriber, "resume", lambda: calls.append("resume"))
+    members = connections(3)
+    for member in members:
+        await join(hub, "chat:x", member)
+    for number in range(20):
+        hub.dispatch(publications("chat:x", "x" * 100 + str(number)))
+    assert calls == ["pause"]
+    await wait_until_async(lambda: len(members[2].texts) == 20)
+    assert calls == ["pause", "resume"]
+
+
+async def test_the_last_member_gives_the_subscription_back(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One subscription per channel per process: made by the first, kept by joins under way, given back by the last."""
+    calls: list[str] = []
+    subscribe = hub._subscriber.subscribe
+    monkeypatch.setattr(hub._subscriber, "subscribe", lambda name: calls.append(f"+{name}") or subscribe(name))
+    monkeypatch.setattr(hub._subscriber, "unsubscribe", lambda name: calls.append(f"-{name}"))
+    first, second = connections(2)
+    await join(hub, "chat:x", first)
+    async with hub.holding("chat:x", timeout_s=0):
+        hub.leave("chat:x", first)
+        assert "-asgi__group__chat:x" not in calls
+        hub.join("chat:x", second)
+    hub.leave("chat:x", second)
+    assert calls.count("-asgi__group__chat:x") == 1
+    async with hub.holding("chat:x", timeout_s=0):
+        pass  # a join that failed
+    assert calls.count("-asgi__group__chat:x") == 2
+
+
+def test_the_fake_connection_is_one() -> None:
+    """The fake has what the hub uses of the real one."""
+    assert hasattr(Connection, "write")
