@@ -18,7 +18,7 @@ class HttpApiEnv(ServiceEnv):
     http_bind: str = Field(default="127.0.0.1:8000", pattern=r"^(unix:/\S+|\S+:\d{1,5})$")
     """``host:port`` or ``unix:/path`` that gunicorn listens on."""
     http_workers: int = Field(default=1, ge=1, le=256)
-    http_threads: int = Field(default=8, ge=1, le=256)
+    http_threads: int = Field(default=4, ge=1, le=256)
     """Threads per worker. Each keeps one database connection; Redis connections are at most as many."""
     http_max_requests: int = Field(default=0, ge=0)
     """A worker is replaced after so many requests; 0: never."""

@@ -6,7 +6,9 @@ import os
 
 from django.core.wsgi import get_wsgi_application
 
+from http_api.drain import DrainingApplication
+
 # Django finds its settings by this variable alone; a deployment may name others.
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "http_api.settings.base")
 
-application = get_wsgi_application()
+application = DrainingApplication(get_wsgi_application())

@@ -27,6 +27,8 @@ CONTENT_TYPE: Final = "application/problem+json"
 TYPE_PREFIX: Final = "urn:clarion:problem:"
 RETRY_AFTER_S: Final = 1
 
+# RFC 9110's own phrases, whatever Python's version calls them: nginx answers with the same ones.
+_TITLES: Final = {413: "Content Too Large"}
 _PLAIN_CODES: Final = {
     400: "bad_request",
     401: "unauthorized",
@@ -57,7 +59,7 @@ def problem_response(
     """
     document: dict[str, JSON] = {
         "type": TYPE_PREFIX + code,
-        "title": HTTPStatus(status).phrase,
+        "title": _TITLES.get(status, HTTPStatus(status).phrase),
         "status": status,
         "detail": detail,
         "code": code,
