@@ -42,14 +42,19 @@ WITH RECURSIVE walk(channel, visited) AS (
     FROM walk WHERE walk.channel IS NOT NULL AND visited < %(visits)s
 )
 SELECT walk.visited, walk.channel, head.id
-FROM walk JOIN clarion_outbox_message head ON head.id = (
-    SELECT m.id FROM clarion_outbox_message m
-    WHERE m.state = 'pending' AND m.channel = walk.channel ORDER BY m.sequence LIMIT 1)
+FROM walk {join_oldest}
 WHERE {free}
 UNION ALL
 SELECT visited, channel, NULL FROM walk WHERE visited = %(visits)s AND channel IS NOT NULL
 LIMIT %(limit)s
 """
+
+_OLDEST: Final = """FROM clarion_outbox_message m
+    WHERE m.state = 'pending' AND m.channel = walk.channel ORDER BY m.sequence LIMIT 1"""
+
+# LATERAL, because joined by id PostgreSQL may think it cheaper to read the whole table. SQLite has none and goes by id.
+_JOIN_POSTGRESQL: Final = f"CROSS JOIN LATERAL (SELECT m.id, m.due_at, m.claimed_until {_OLDEST}) head"
+_JOIN_SQLITE: Final = f"JOIN clarion_outbox_message head ON head.id = (SELECT m.id {_OLDEST})"
 
 # Locked rows are another notifier's. Everything is asked again here: the walk's answer may be old by now.
 _CLAIM_POSTGRESQL: Final = """
@@ -65,7 +70,7 @@ WITH heads AS (
         WHERE m.state = 'pending' AND m.channel = heads.channel ORDER BY m.sequence LIMIT %(run)s) run
 )
 UPDATE clarion_outbox_message m SET claimed_by = %(worker)s, claimed_until = {until}
-FROM runs WHERE m.id = runs.id AND m.state = 'pending'
+WHERE m.id = ANY(ARRAY(SELECT runs.id FROM runs)) AND m.state = 'pending'
 RETURNING m.id, m.sequence, m.channel, m.data, m.attempts
 """
 
@@ -209,7 +214,8 @@ class _Clock:
 
     def fill(self, statement: str) -> str:
         """The statement with its conditions on time; no value of a caller ever comes in this way."""
-        return statement.format(free=_FREE.format(now=self.now), until=self.until)
+        join = _JOIN_POSTGRESQL if connection.vendor == "postgresql" else _JOIN_SQLITE
+        return statement.format(free=_FREE.format(now=self.now), until=self.until, join_oldest=join)
 
 
 def _clock(lease_s: float) -> _Clock:
