@@ -28,6 +28,14 @@ _LEVELS: Final = {
 _SERVICES: Final = ["\033[36m", "\033[35m", "\033[34m", "\033[96m", "\033[95m", "\033[94m", "\033[92m", "\033[93m"]
 _SUPERVISOR: Final = re.compile(r"^\d{4}-\d\d-\d\d [\d:,]+ (?P<level>[A-Z]+) (?P<text>.*)$")
 _SUPERVISOR_LEVELS: Final = {"WARN": "warning", "ERRO": "error", "CRIT": "critical", "DEBG": "debug"}
+_REDIS: Final = re.compile(r"^\d+:[A-Z-]*[a-z-]* .*? \d\d:\d\d:\d\d\.\d+ (?P<level>[.\-*#]) (?P<text>.*)$")
+_NOISE: Final = (
+    "success: ",  # still running after five seconds
+    "Set uid to user",
+    "RPC interface",
+    "Server 'unix_http_server' running without any HTTP authentication",  # the socket's mode is what guards it
+)
+"""How lines of the supervisor begin that tell a developer nothing."""
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 
 
@@ -50,6 +58,8 @@ class Console:
     def event(self, service: str, line: str) -> None:
         """Write one line of a service's log: a JSON event, or any other program's text."""
         event = _parse(service, line)
+        if service == "supervisor" and str(event.get("event")).startswith(_NOISE):
+            return
         if event.get("event") == "request.done" and event.get("level") == "info" and self._is_too_many():
             return
         self._write(self._render(service, dict(event), coloured=True), self._render(service, event, coloured=False))
@@ -105,6 +115,10 @@ def _parse(service: str, line: str) -> dict[str, Any]:
             return event
     if service == "supervisor" and (match := _SUPERVISOR.match(line)):
         return {"event": match["text"], "level": _SUPERVISOR_LEVELS.get(match["level"], "info")}
+    if service == "redis" and (match := _REDIS.match(line)):
+        # Redis marks most of what it says as a warning.
+        is_warning = match["level"] == "#" and match["text"].startswith("WARNING")
+        return {"event": match["text"], "level": "warning" if is_warning else "info"}
     # Other programs know nothing of our rules for secrets.
     return dict(redact(None, "", {"event": line.rstrip()}))
 

@@ -1,16 +1,18 @@
-"""Free TCP ports on loopback."""
+"""TCP ports on loopback."""
 
 from __future__ import annotations
 
 import socket
 
+from deploy.dev.ports import pick_free
+
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nothing listens on; another process may take it before its use."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """Return a port of 127.0.0.1 that nothing listens on, below those of outgoing connections.
+
+    So a server that is stopped and started again finds its port free, however many clients there were meanwhile.
+    """
+    return pick_free()
 
 
 def is_listening(port: int) -> bool:
