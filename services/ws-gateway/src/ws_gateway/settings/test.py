@@ -10,7 +10,7 @@ for _name, _value in {
     "CLARION_SECRET_KEY": "dev-" + "s" * 40,
     "CLARION_TOKEN_SECRET": "dev-" + "t" * 40,
     "DATABASE_URL": "sqlite://:memory:",
-    "CLARION_REDIS_URL": "redis://127.0.0.1:6379",
+    "CLARION_REDIS_URL": "redis://127.0.0.1:1",
     "CLARION_PUBLIC_URL": "http://testserver",
 }.items():
     os.environ.setdefault(_name, _value)
