@@ -263,7 +263,7 @@ async def sender(scope: Scope, receive: Receive, send: Send, query: Query) -> No
     await GATES[name].wait()
     try:
         for _ in range(100_000):
-            await send({"type": "websocket.send", "text": "x" * 100})
+            await send({"type": "websocket.send", "text": "x" * int(query.get("size", "100"))})
             await asyncio.sleep(0.005)
     except OSError as exc:
         JOURNAL[name].append(["send-failed", type(exc).__name__])

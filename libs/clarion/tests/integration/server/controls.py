@@ -221,8 +221,9 @@ def backlogs() -> list[int]:
 
 @operation
 def keep_alive() -> float:
-    """Seconds after which an idle HTTP connection is closed."""
-    return float(running_server().http_factory.buildProtocol(None).timeOut)
+    """Seconds after which the HTTP connection of this very request is closed when it falls idle."""
+    (request,) = running_server().connections
+    return float(request.channel.timeOut or request.channel._savedTimeOut)  # suspended while a request is served
 
 
 class Poison:

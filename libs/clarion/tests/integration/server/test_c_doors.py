@@ -141,7 +141,7 @@ def test_unanswered_handshake_is_refused_by_a_deadline(start: Callable[..., Serv
     ("upgrades", "status"),
     [
         (["Upgrade: WebSocket"], 101),
-        (["Upgrade: websocket", "Upgrade: h2c"], 101),
+        (["Upgrade: websocket", "Upgrade: h2c"], 426),  # ours to answer, and `websockets` takes one value only
         (["Upgrade: h2c", "Upgrade: websocket"], 200),
         (["Upgrade: h2c, websocket"], 200),
         (["Upgrade: websocket2"], 200),

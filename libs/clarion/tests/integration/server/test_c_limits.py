@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.support.ports import free_port
+
 from .raw_client import close, text
 from .server_process import ServerProcess
 
@@ -22,12 +24,15 @@ def test_queued_bytes_of_the_process_are_capped(start: Callable[..., ServerProce
     for one in names:
         server.dial(receive_buffer=4096).open(f"/ws/detach?name={one}")
     reader = server.open(f"/ws/detach?name={name}")
-    for _ in range(60):
+    for _ in range(400):
         server.control("broadcast", names=names, text="x" * 50_000)
-        assert server.control("queued", names=names) <= cap + 50_010
+        assert server.control("queued", names=names) <= cap
+        if lost := [one for one in names if any(note[0] == "closed" for note in server.journal(one))]:
+            break
+    assert 0 < len(lost) < len(names), "only as many as it takes"
+    assert all(server.wait_for(one, "closed") == ["closed", 1006, []] for one in lost)
     server.control("broadcast", names=[name], text="for the reader")
     assert reader.read_text() == "for the reader"
-    assert [one for one in names if any(note[:2] == ["closed", 1006] for note in server.journal(one))]
 
 
 def test_open_files_limit_is_raised(start: Callable[..., ServerProcess]) -> None:
@@ -39,11 +44,16 @@ def test_open_files_limit_is_raised(start: Callable[..., ServerProcess]) -> None
 
 def test_cap_stays_below_the_open_files(start: Callable[..., ServerProcess]) -> None:
     """Trap 33: before descriptors run out, handshakes get 503: nobody is accepted and dropped without a word."""
-    server = start(files=(150, 150))
-    statuses = [server.dial().upgrade("/ws/detach?kind=silent").status for _ in range(170)]
+    server = start(files=(200, 200))
+    statuses = []
+    for _ in range(100):
+        client = server.dial()
+        statuses.append(client.upgrade("/ws/detach?kind=silent").status)
+        if statuses[-1] != 101:
+            client.close()
     assert set(statuses) == {101, 503}
     assert server.request("/plain").status == 200
-    assert len(set(server._descriptors().values())) < 150
+    assert server.open_files() < 200
 
 
 def test_backlog_is_4096_by_default(start: Callable[..., ServerProcess]) -> None:
@@ -84,8 +94,6 @@ def test_inherited_socket_serves(start: Callable[..., ServerProcess]) -> None:
 
 def test_endpoint_string_keeps_its_own_backlog(start: Callable[..., ServerProcess]) -> None:
     """Trap 34: what an endpoint string says is left as it is."""
-    from server_process import free_port
-
     port = free_port()
     server = start("-e", f"tcp:port={port}:interface=127.0.0.1:backlog=99", address=("127.0.0.1", port))
     assert server.control("backlogs") == [99]

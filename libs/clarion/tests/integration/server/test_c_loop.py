@@ -11,7 +11,7 @@ import pytest
 from tests.support.waiting import wait_until
 
 from .raw_client import DEADLINE_S, Frame, Opcode, close, frame, pour, text
-from .server_process import DEADLINE_S, ServerProcess
+from .server_process import ServerProcess
 
 GET = b"GET /plain HTTP/1.1\r\nHost: localhost\r\n\r\n"
 

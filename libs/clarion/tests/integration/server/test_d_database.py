@@ -20,7 +20,9 @@ def test_endpoint_survives_closed_database_connections(
     server = start(app="database_apps:application", env={"TEST_DATABASE_URL": postgres_server.url()})
 
     def backend() -> int | None:
-        client = server.open(f"/ws/{kind}")
+        client = server.dial()
+        if client.upgrade(f"/ws/{kind}").status != 101:
+            return None
         frame = client.read_frame()
         client.close()
         return int(frame.payload) if frame and frame.opcode == 1 else None
