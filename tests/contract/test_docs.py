@@ -1,0 +1,197 @@
+"""The documents and the code agree: links and headings resolve, and every code and option is documented."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote
+
+import pytest
+
+from clarion import errors
+from clarion.codes import CloseCode, ErrorCode, RoomCloseCode
+from clarion.namespaces import ChannelOptions, ClientTable, LimitsTable
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+PROTOCOL: Final = ROOT / "docs" / "protocol.md"
+ERRORS: Final = ROOT / "docs" / "reference" / "errors.md"
+
+_SKIPPED: Final = {".git", ".venv", ".run", ".tools", "node_modules", "artefacts", "results"}
+_FENCE: Final = re.compile(r"^(```|~~~).*?^\1[ \t]*$", re.MULTILINE | re.DOTALL)
+_CODE: Final = re.compile(r"`[^`\n]*`")
+_HEADING: Final = re.compile(r"^#{1,6}[ \t]+(.+?)[ \t]*#*$", re.MULTILINE)
+_LINK: Final = re.compile(r"\]\(\s*<?([^)>\s]+)>?(?:\s+\"[^\"]*\")?\s*\)")
+_EXTERNAL: Final = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+_CITED_PAGE: Final = re.compile(r"\b((?:docs|deploy)/[\w/-]+\.md)\b(?:,\s+\"([^\"]+)\")?")
+_CITED_ADR: Final = re.compile(r"\bADR-(\d{4})\b")
+
+
+def _files(*suffixes: str) -> Iterator[Path]:
+    for folder, folders, names in os.walk(ROOT):
+        folders[:] = [name for name in folders if name not in _SKIPPED and not name.endswith("_cache")]
+        yield from (Path(folder, name) for name in names if name.endswith(suffixes))
+
+
+PAGES: Final = sorted(_files(".md"))
+SOURCES: Final = sorted(_files(".py", ".js", ".toml", ".conf", ".template", ".inc", ".sh", ".html"))
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def _prose(path: Path) -> str:
+    """The page without its fenced blocks: nothing in them is a link or a heading."""
+    return _FENCE.sub("", path.read_text(encoding="utf-8"))
+
+
+def _headings(path: Path) -> list[str]:
+    return [heading.replace("`", "") for heading in _HEADING.findall(_prose(path))]
+
+
+def _anchors(path: Path) -> set[str]:
+    """The anchors that GitHub gives the page's headings."""
+    anchors: set[str] = set()
+    for heading in _headings(path):
+        text = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()
+        slug = re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
+        anchor, number = slug, 0
+        while anchor in anchors:
+            number += 1
+            anchor = f"{slug}-{number}"
+        anchors.add(anchor)
+    return anchors
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_page_links_resolve(page: Path) -> None:
+    """Every relative link of a page leads to a file of this repository and, with a #, to a heading of it."""
+    broken = []
+    for link in _LINK.findall(_CODE.sub("", _prose(page))):
+        if _EXTERNAL.match(link):
+            continue
+        path, _, anchor = unquote(link).partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if not target.is_relative_to(ROOT) or not target.exists():
+            broken.append(f"{link}: no such file here")
+        elif anchor and (target.suffix != ".md" or anchor not in _anchors(target)):
+            broken.append(f"{link}: no such heading")
+    assert not broken, "\n".join(broken)
+
+
+def _missing_citations(source: Path) -> list[str]:
+    # A docstring's lines are joined, because a citation may stand on two.
+    text = re.sub(r"\n[ \t]*(?:#|//|\*)?[ \t]*", " ", source.read_text(encoding="utf-8"))
+    missing = [f"ADR-{number}" for number in _CITED_ADR.findall(text) if not [*ROOT.glob(f"docs/adr/{number}-*.md")]]
+    for path, heading in _CITED_PAGE.findall(text):
+        page = ROOT / path
+        if not page.is_file():
+            missing.append(path)
+        elif heading and heading not in _headings(page):
+            missing.append(f'{path}, "{heading}"')
+    return missing
+
+
+def test_cited_pages_exist() -> None:
+    """A page, a heading or an ADR that a docstring, a comment or a page names as its source is there."""
+    missing = [f"{_name(source)}: {cited}" for source in [*SOURCES, *PAGES] for cited in _missing_citations(source)]
+    assert not missing, "\n".join(missing)
+
+
+def _subclasses(kind: type) -> Iterator[type]:
+    for child in kind.__subclasses__():
+        yield child
+        yield from _subclasses(child)
+
+
+def _library_codes() -> set[str]:
+    classes = [errors.ClarionError, *_subclasses(errors.ClarionError)]
+    return {kind.code for kind in classes if inspect.getmodule(kind) is errors}
+
+
+def _http_api_codes() -> set[str]:
+    """Codes in http-api's sources, read as text: importing them would need its environment."""
+    codes: set[str] = set()
+    folder = ROOT / "services" / "http-api" / "src" / "http_api"
+    for node in ast.walk(ast.parse((folder / "errors.py").read_text(encoding="utf-8"))):
+        match node:
+            case ast.Assign(targets=[ast.Name(id="code")], value=ast.Constant(value=str(code))):
+                codes.add(code)
+    problems = (folder / "rest" / "problems.py").read_text(encoding="utf-8")
+    return codes | set(re.findall(r"^ +\d{3}: \"(\w+)\",$", problems, re.MULTILINE)) | {"validation_failed"}
+
+
+def _nginx_codes() -> set[str]:
+    text = (ROOT / "deploy" / "nginx" / "problems.inc").read_text(encoding="utf-8")
+    table = text.partition("$problem_code {")[2].partition("}")[0]
+    return set(re.findall(r"^\s+\d{3} (\w+);", table, re.MULTILINE))
+
+
+def _rows(page: Path) -> str:
+    return "\n".join(line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("|"))
+
+
+def test_error_codes_are_documented() -> None:
+    """Every stable error code of the library has a row in protocol.md with its HTTP status and protocol number."""
+    rows = _rows(PROTOCOL)
+    classes: dict[str, type[errors.ClarionError]] = {errors.ClarionError.code: errors.ClarionError}
+    for kind in _subclasses(errors.ClarionError):
+        if inspect.getmodule(kind) is errors and issubclass(kind, errors.ClarionError):
+            classes.setdefault(kind.code, kind)
+    wanted = {
+        f"| `{code}` | {kind.http_status} | {int(kind.protocol_code)} | {'yes ' if kind.temporary else ''}|"
+        for code, kind in classes.items()
+    }
+    assert {row for row in wanted if row not in rows} == set()
+
+
+def test_error_codes_of_http_are_documented() -> None:
+    """Every code that http-api or nginx can answer with has a row in docs/reference/errors.md or in protocol.md."""
+    ours, nginx = _http_api_codes(), _nginx_codes()
+    assert {"scope_missing", "not_found"} <= ours
+    assert {"upstream_unavailable"} <= nginx
+    rows = _rows(ERRORS) + _rows(PROTOCOL)
+    assert {code for code in ours | nginx if f"`{code}`" not in rows} == set()
+
+
+def test_documented_codes_exist() -> None:
+    """The tables of codes name no code that nothing answers with."""
+    known = _library_codes() | _http_api_codes() | _nginx_codes()
+    for page, heading in ((ERRORS, "## Codes of http-api"), (ERRORS, "## Codes of nginx"), (PROTOCOL, "### Errors")):
+        section = page.read_text(encoding="utf-8").partition(f"{heading}\n")[2].partition("\n#")[0]
+        documented = set(re.findall(r"`(\w+)`", "\n".join(re.findall(r"^\|( `[^|]*)\|", section, re.MULTILINE))))
+        assert documented
+        assert documented - known == set()
+
+
+def test_close_codes_are_documented() -> None:
+    """Every close code that a client can be given has a row saying what the client does on it."""
+    text = PROTOCOL.read_text(encoding="utf-8").partition("### Close codes\n")[2].partition("\n### ")[0]
+    on_the_wire = {int(code) for code in (*CloseCode, *RoomCloseCode)} - {CloseCode.NO_STATUS}
+    documented = {int(code) for code in re.findall(r"^\| (\d{4}) \|", text, re.MULTILINE)}
+    assert documented == on_the_wire
+    assert str(int(CloseCode.NO_STATUS)) in text
+
+
+def test_protocol_numbers_are_documented() -> None:
+    """Every number of an error reply is in protocol.md's table, by its name."""
+    text = _rows(PROTOCOL)
+    missing = [code.name for code in ErrorCode if f"| {int(code)} | {code.name.lower().replace('_', ' ')}" not in text]
+    assert missing == []
+
+
+def test_namespace_options_are_documented() -> None:
+    """Every option that clarion.toml may hold has a row in protocol.md."""
+    rows = _rows(PROTOCOL)
+    names = [
+        "name",
+        *ChannelOptions.model_fields,
+        *(f"client.{name}" for name in ClientTable.model_fields),
+        *(f"limits.{name}" for name in LimitsTable.model_fields),
+    ]
+    assert [name for name in names if f"| `{name}` |" not in rows] == []
