@@ -185,7 +185,7 @@ class Application:
             if not self._socket.is_ended:
                 self._answer_for(failure)
         elif failure is not None or task.cancelled():
-            self._socket.close(CloseCode.INTERNAL_ERROR)
+            self._socket.fail(CloseCode.INTERNAL_ERROR)
         elif self._phase is not Phase.DETACHED:
             self._socket.close(CloseCode.NORMAL_CLOSURE)
 

@@ -74,7 +74,7 @@ async def _quiet(server: Server, deadline: float) -> bool:
     while server.shared.sockets or server.running_applications() or server.has_unwritten():
         if loop.time() >= deadline:
             return False
-        await asyncio.sleep(POLL_S)  # noqa: ASYNC110 - many causes, none of which is an event
+        await asyncio.sleep(POLL_S)
     return True
 
 

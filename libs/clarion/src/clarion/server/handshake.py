@@ -78,6 +78,9 @@ class Negotiator:
         response = protocol.accept(request)
         protocol.parser.close()  # a reference cycle until then (trap 13)
         if response.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
+            if request.headers.get_all("Sec-WebSocket-Version") != ["13"]:
+                response.headers["Sec-WebSocket-Version"] = "13"  # RFC 6455, section 4.4
+            protocol.handshake_exc = request._exception = None  # tracebacks: reference cycles
             raise Refused(response)
         if self._server_name:
             response.headers["Server"] = self._server_name

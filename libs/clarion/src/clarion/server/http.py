@@ -61,7 +61,7 @@ class Factory(HTTPFactory):
         super().__init__(server)
         self.timeOut = KEEP_ALIVE_S
 
-    def buildProtocol(self, addr: Any) -> FirstBytes:  # noqa: N802, ARG002
+    def buildProtocol(self, addr: Any) -> FirstBytes:  # noqa: N802
         """Build the protocol of a connection that has not said anything yet."""
         shared = self.server.shared
         return FirstBytes(shared.wheel, self.server.head_timeout_s, self.server.begin_websocket, self.begin_http)

@@ -31,7 +31,7 @@ def install() -> None:
     new_event_loop = asyncio.new_event_loop
     asyncio.new_event_loop = uvloop.new_event_loop
     try:
-        import daphne.server  # noqa: F401, PLC0415
+        import daphne.server  # noqa: F401
     finally:
         asyncio.new_event_loop = new_event_loop
 
@@ -43,7 +43,7 @@ def require_uvloop() -> asyncio.AbstractEventLoop:
         ReactorUnsuitable: the loop is not uvloop's (trap 35), e.g. because ``daphne`` stands in INSTALLED_APPS
             and Django was set up before ``clarion.server`` was imported.
     """
-    from twisted.internet import reactor  # noqa: PLC0415
+    from twisted.internet import reactor
 
     loop = getattr(reactor, "_asyncioEventloop", None)
     if not isinstance(loop, uvloop.Loop):
@@ -96,7 +96,7 @@ class LogObserver:
 
 
 def _text(event: dict[str, Any]) -> str:
-    from twisted.logger import formatEvent  # noqa: PLC0415
+    from twisted.logger import formatEvent
 
     return formatEvent(event) or "an error in the reactor"
 

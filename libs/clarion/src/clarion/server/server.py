@@ -22,6 +22,7 @@ from clarion.server.drain import drain
 from clarion.server.handshake import Negotiator, Refused, refusal, scope_of
 from clarion.server.http import Factory
 from clarion.server.inbox import Inbox
+from clarion.server.lifespan import Lifespan
 from clarion.server.limits import Shared
 from clarion.server.proxy import Address, ForwardedBy
 from clarion.server.reactor import LogObserver, raise_file_limit, require_uvloop
@@ -120,6 +121,9 @@ class Server(DaphneServer):
         observer = LogObserver() if self.verbosity <= 1 else STDLibLogObserver("clarion.server.twisted")
         globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False, discardBuffer=True)
         self.http_factory = Factory(self)
+        lifespan = Lifespan(self.application)
+        loop.run_until_complete(lifespan.startup())  # before anybody can connect
+        self.on_shutdown.append(lifespan.shutdown)
         self._listen()
         reactor.callLater(1, self.application_checker)
         reactor.callLater(2, self.timeout_checker)
@@ -215,18 +219,20 @@ class Server(DaphneServer):
     # Daphne's sweeps, which now see HTTP requests only
 
     def application_checker(self) -> None:
-        """Reap the HTTP applications that are done; each entry by itself, or one fault would end the sweep (trap 27)."""
+        """Reap the HTTP applications that are done; each by itself, or one fault would end the sweep (trap 27)."""
         try:
-            for request, entry in list(self.connections.items()):
-                try:
-                    self._reap(request, entry)
-                except Exception:  # the next request is not to blame
-                    log.exception("a check of an HTTP application failed")
-                    self.connections.pop(request, None)
+            for request in list(self.connections):
+                self._reap(request)
         finally:
             reactor.callLater(1, self.application_checker)
 
-    def _reap(self, request: Any, entry: dict[str, Any]) -> None:
+    def _reap(self, request: Any) -> None:
+        try:
+            self._check_application(request, self.connections.get(request, {}))
+        except Exception:  # the next request is not to blame
+            log.exception("a check of an HTTP application failed")
+
+    def _check_application(self, request: Any, entry: dict[str, Any]) -> None:
         left_at = entry.get("disconnected")
         task = entry.get("application_instance")
         if task is not None and not task.done() and left_at and time.time() - left_at > self.application_close_timeout:
@@ -262,7 +268,11 @@ class Server(DaphneServer):
         scope["client"] = protocol.client_addr = None if client is None else list(client)
         if self._forwarded.is_secure(headers, scope["scheme"] == "https"):
             scope["scheme"] = "https"
-        return super().create_application(protocol, scope)
+        queue = super().create_application(protocol, scope)
+        if (task := self.connections.get(protocol, {}).get("application_instance")) is not None:
+            # At once: the sweep would answer an exception up to a second later.
+            task.add_done_callback(lambda _: self._reap(protocol))
+        return queue
 
     # The access log
 

@@ -54,7 +54,7 @@ class FirstBytes:
         else:
             self._to_http(transport, buffer)
 
-    def connectionLost(self, reason: Any) -> None:  # noqa: N802, ARG002
+    def connectionLost(self, reason: Any) -> None:  # noqa: N802
         """The client left before it had asked for anything."""
         self._wheel.cancel(self)
         self._transport = None

@@ -14,6 +14,7 @@ from clarion.server.connection import CLOSE_TIMEOUT_S, Connection, call_soon
 from clarion.server.frames import PING
 from clarion.server.handshake import quiet
 from clarion.server.messages import Fragments, MessageInvalid, decoded
+from clarion.server.wheel import TICK_S
 
 if TYPE_CHECKING:
     from websockets.http11 import Response
@@ -60,6 +61,7 @@ class WebSocket(Connection):
         "_pinged",
         "_reading",
         "_session",
+        "_unanswered",
         "due",
     )
 
@@ -76,7 +78,8 @@ class WebSocket(Connection):
         self._reading = True  # False while an ASGI application's inbox is full
         self._ended = False  # session and driver know, or will know from the event loop
         self._heard = self._opened_at = shared.wheel.now
-        self._pinged = 0.0  # when the ping was sent that is not answered yet
+        self._pinged = 0.0  # when the last ping was sent
+        self._unanswered = 0.0  # when the first ping was sent since the peer was heard
         self._patience = shared.wheel.patience
         # Twisted does not (trap 25): a reply and a publication after it took 39 ms instead of 0.01.
         transport.setTcpNoDelay(True)
@@ -163,7 +166,7 @@ class WebSocket(Connection):
             if self._protocol is None and len(self._held) > MAX_EARLY_BYTES:
                 self.lose("too much was sent before the handshake's end")
 
-    def connectionLost(self, reason: Any) -> None:  # noqa: N802, ARG002
+    def connectionLost(self, reason: Any) -> None:  # noqa: N802
         """The socket is gone: tell whoever does not know yet, keep nothing."""
         self._shut()
         shared = self._shared
@@ -173,8 +176,10 @@ class WebSocket(Connection):
         self._transport = self._socket = self._held = None
         protocol = self._protocol
         if protocol is not None:
-            protocol.receive_eof()  # until then it has no close code (trap 19)
-            protocol.parser.close()  # else a reference cycle: protocol, generator, frame, protocol (trap 13)
+            # Reference cycles: the suspended generator, and a parser's error with its traceback (trap 13). That is
+            # also why it is not told of the end (`receive_eof`): it would keep an EOFError.
+            protocol.parser.close()
+            protocol.parser_exc = None
         self._end(self._close_code())
 
     # Bytes to frames
@@ -221,7 +226,7 @@ class WebSocket(Connection):
         try:
             message = self._message(frame)
         except MessageInvalid as exc:
-            self._fail(exc)
+            self.fail(exc.code, exc.reason)
             return
         if message is not None:
             assert self._session is not None
@@ -229,7 +234,7 @@ class WebSocket(Connection):
                 self._session.received(message)
             except Exception:  # Twisted would hang up without a frame, and stock daphne without a log line (trap 26)
                 log.exception("a session failed on a message; closing with 1011")
-                self.close(CloseCode.INTERNAL_ERROR)
+                self.fail(CloseCode.INTERNAL_ERROR)
 
     def _message(self, frame: Frame) -> str | bytes | None:
         """Return the message that this frame completes.
@@ -251,14 +256,14 @@ class WebSocket(Connection):
             return decoded(frame.data) if opcode is Opcode.TEXT else bytes(frame.data)
         return None
 
-    def _fail(self, why: MessageInvalid) -> None:
+    def fail(self, code: int, reason: str = "") -> None:
+        """Close at once: a Close frame and the end of the stream, without waiting for the peer's (RFC 6455, 7.1.7)."""
         protocol = self._protocol
-        assert protocol is not None
         self._fragments = None
-        if self.open:  # not if the peer's Close came in the same read
-            protocol.fail(why.code, why.reason)
+        if self.open and protocol is not None:  # not if the peer's Close came in the same read
+            protocol.fail(code, reason)
             self._flush()
-        self._closing()
+            self._closing()
 
     # Held bytes
 
@@ -303,7 +308,10 @@ class WebSocket(Connection):
             self.start_reading()
 
     def _close_code(self) -> int:
-        """Return what the session is told: this side's code if it closed first, else the peer's (trap 19)."""
+        """Return what the session is told: this side's code if it closed first, else the peer's.
+
+        Not ``protocol.close_code``: that is None until the end, and 1006 after this side's own 1012 (trap 19).
+        """
         protocol = self._protocol
         if protocol is None:
             return CloseCode.ABNORMAL_CLOSURE
@@ -374,19 +382,19 @@ class WebSocket(Connection):
         if interval is None:
             self._sleep(None)
             return
-        since = shared.wheel.now - self._pinged
-        unanswered = self._pinged > 0 and self._heard < self._pinged and self._reading
-        if unanswered and timeout is not None and since >= timeout:
+        now = shared.wheel.now
+        if self._heard >= self._unanswered or not self._reading:
+            self._unanswered = 0.0
+        if self._unanswered and timeout is not None and now - self._unanswered >= timeout:
             self.lose("no answer to a ping")
-        elif unanswered and timeout is not None and since >= interval:
-            self._sleep(timeout - since)
-        elif since < interval:
-            self._sleep(interval - since)
-        else:
+            return
+        if now - self._pinged >= interval - TICK_S / 2:
             # Also when the client talks: the proxy between may have heard nothing from here (nginx, 75 s).
             self.write(PING)
-            self._pinged = shared.wheel.now
-            self._sleep(interval if timeout is None else min(interval, timeout))
+            self._pinged = now
+            self._unanswered = self._unanswered or now
+        delay = self._pinged + interval - now
+        self._sleep(min(delay, self._unanswered + timeout - now) if timeout and self._unanswered else delay)
 
     def drain(self) -> None:
         """Close with 1012, whatever the state."""
