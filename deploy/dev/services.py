@@ -100,7 +100,7 @@ def _gateway(name: str, state: State) -> Program:
     server = [python(), "-m", "clarion.server", "ws_gateway.asgi:application"]
     return Program(
         name,
-        [*server, "-b", "127.0.0.1", "-p", str(port)],
+        [*server, "-b", "127.0.0.1", "-p", str(port), "--proxy-headers"],
         lambda: _answers(port, "/health/ready"),
         env={"CLARION_NODE": name, "CLARION_INTERNAL_PORT": str(state.ports[f"{name}-internal"])},
         stop_wait_s=40,
