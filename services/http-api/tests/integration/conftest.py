@@ -40,19 +40,20 @@ def browser(service: HttpService) -> Browser:
 
 @pytest.fixture
 def start_service(tmp_path: Path) -> Iterator[StartService]:
-    """Start a service of one's own on SQLite, with any environment."""
+    """Start a service of one's own on SQLite, with any environment. Its processes are killed at the end."""
     started: list[HttpService] = []
 
-    def factory(redis_url: str, **env: Any) -> HttpService:
+    def factory(redis_url: str, *, seed: bool = True, **env: Any) -> HttpService:
         folder = tmp_path / f"service-{len(started)}"
         folder.mkdir()
         server = HttpService(folder, f"sqlite:///{folder}/clarion.sqlite3", redis_url, f"t{uuid4().hex[:12]}", **env)
         started.append(server)
-        server.seed()
+        if seed:
+            server.seed()
         server.start()
         return server
 
     yield factory
     for server in started:
         if server._process:
-            server.stop()
+            server.stop(hard=True)

@@ -7,6 +7,7 @@ own, and the answer does not wait for it longer than ``TIMEOUT_S``.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Final
@@ -48,9 +49,9 @@ class BoundedCheck:
                 self._thread.start()
             return self._thread
 
-    def answer(self, thread: threading.Thread, timeout_s: float) -> str:
-        """Wait for the answer: "ok", or in short why not."""
-        thread.join(timeout_s)
+    def answer(self, thread: threading.Thread, deadline: float) -> str:
+        """Wait until ``deadline`` (of ``time.monotonic``) for the answer: "ok", or in short why not."""
+        thread.join(max(0.0, deadline - time.monotonic()))
         answer = "no answer" if thread.is_alive() else self._answer
         if answer != self._last:
             self._last = answer
@@ -118,4 +119,5 @@ def checks() -> Mapping[str, BoundedCheck]:
 def readiness(timeout_s: float = TIMEOUT_S) -> dict[str, str]:
     """Each check's answer, all asked at once: "ok", or in short why not."""
     asked = {name: (check, check.start()) for name, check in checks().items()}
-    return {name: check.answer(thread, timeout_s) for name, (check, thread) in asked.items()}
+    deadline = time.monotonic() + timeout_s  # one for all: three that hang take no longer than one
+    return {name: check.answer(thread, deadline) for name, (check, thread) in asked.items()}

@@ -142,6 +142,7 @@ def _refuse(request: HttpRequest, status: int, detail: str) -> HttpResponse:
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's ``handler400``: a host name that is not ours, a request that Django calls suspicious."""
+    log.warning("request.refused", path=request.path, reason=type(exception).__name__)
     return _refuse(request, 400, "The request could not be read.")
 
 

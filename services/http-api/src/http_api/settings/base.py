@@ -111,3 +111,8 @@ USE_TZ = True
 USE_I18N = False
 
 LOGGING = logging_config("http-api", env.log_level, env.log_format)
+# What anyone can provoke: http_api.rest.problems logs it as an event, without a traceback.
+LOGGING["loggers"] |= {
+    "django.security.DisallowedHost": {"level": "CRITICAL"},
+    "django.security.csrf": {"level": "CRITICAL"},
+}

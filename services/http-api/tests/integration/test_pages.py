@@ -1,0 +1,168 @@
+"""Pages, probes, static files and what stands around every answer."""
+
+from __future__ import annotations
+
+import socket
+import time
+from urllib.parse import urlencode
+
+import pytest
+
+from .conftest import StartService
+from .http_service import Browser, HttpService
+
+
+def test_unknown_paths_are_404_in_the_callers_language(service: HttpService) -> None:
+    """A problem document under /api/ and for whoever asks for JSON; a page for a browser."""
+    assert service.request("GET", "/api/v1/nothing").code == "not_found"
+    assert service.post("/api/v1/tokens/", {}).code == "not_found"
+    assert service.request("GET", "/nothing", headers={"Accept": "application/json"}).code == "not_found"
+    page = service.request("GET", "/nothing", headers={"Accept": "text/html,*/*"})
+    assert page.status == 404
+    assert page.headers["content-type"].startswith("text/html")
+    assert b"Error 404" in page.body
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "a b"])
+def test_a_foreign_host_is_400(service: HttpService, host: str) -> None:
+    """A Host header that is not ours is refused, without a traceback."""
+    answer = service.request("GET", "/api/v1/me", headers={"Host": host})
+    assert (answer.status, answer.code) == (400, "bad_request")
+    assert '"request.refused"' in service.log
+
+
+def test_probes_answer_for_any_host(service: HttpService) -> None:
+    """A probe calls by address: liveness says that we are there, readiness what we reach."""
+    headers = {"Host": "10.1.2.3:8000"}
+    live = service.request("GET", "/health/live", headers=headers)
+    assert (live.status, live.json()) == (200, {"status": "ok"})
+    ready = service.request("GET", "/health/ready", headers=headers)
+    checks = {"database": "ok", "redis": "ok", "migrations": "ok"}
+    assert (ready.status, ready.json()) == (200, {"status": "ok", "checks": checks})
+    assert "set-cookie" not in ready.headers
+    assert service.request("POST", "/health/live").status == 405
+    assert service.request("GET", "/health/other").status == 404
+
+
+def test_readiness_tells_what_is_away(start_service: StartService) -> None:
+    """Without Redis and without tables: 503, each check for itself; liveness stays."""
+    service = start_service("redis://127.0.0.1:1", seed=False)
+    ready = service.request("GET", "/health/ready")
+    assert ready.status == 503
+    assert ready.json() == {
+        "status": "unavailable",
+        "checks": {"database": "ok", "redis": "unavailable", "migrations": "migrations are missing"},
+    }
+    assert service.request("GET", "/health/live").status == 200
+
+
+def test_a_database_that_is_not_migrated_or_away_is_503(start_service: StartService) -> None:
+    """No table: the API says database_unavailable with Retry-After, and nothing of SQL."""
+    service = start_service("redis://127.0.0.1:1", seed=False)
+    answer = service.publish("chat:a", key="clk_x")
+    assert (answer.status, answer.code) == (503, "database_unavailable")
+    assert answer.headers["retry-after"] == "1"
+    assert b"apikey" not in answer.body
+
+
+def test_readiness_waits_for_nobody(start_service: StartService) -> None:
+    """A database that accepts connections and then says nothing: 503 within three seconds, again and again."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as black_hole:
+        port = black_hole.getsockname()[1]
+        service = start_service(
+            f"redis://127.0.0.1:{port}", seed=False, DATABASE_URL=f"postgres://clarion@127.0.0.1:{port}/clarion"
+        )
+        for _ in range(3):
+            start = time.monotonic()
+            ready = service.request("GET", "/health/ready")
+            assert time.monotonic() - start < 3
+            assert ready.status == 503
+            assert set(ready.json()["checks"].values()) <= {"no answer", "unavailable"}
+            assert service.request("GET", "/health/live").status == 200
+
+
+def test_pages_say_what_a_browser_may_do(service: HttpService) -> None:
+    """Only this origin's scripts and sockets; no frames, no sniffing, no referrer elsewhere."""
+    page = service.request("GET", "/sign-in")
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'self'" in policy
+    assert f"connect-src 'self' ws://127.0.0.1:{service.port}" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert page.headers["x-frame-options"] == "DENY"
+    assert page.headers["x-content-type-options"] == "nosniff"
+    assert page.headers["referrer-policy"] == "same-origin"
+    assert page.headers["cross-origin-opener-policy"] == "same-origin"
+    assert service.request("GET", "/api/v1/me").headers["cache-control"] == "no-store"
+
+
+def test_cookies_travel_over_https_alone_in_production(start_service: StartService) -> None:
+    """Secure and SameSite=Lax on both, HttpOnly on the session's; X-Forwarded-Proto is what nginx saw."""
+    service = start_service(
+        "redis://127.0.0.1:1",
+        CLARION_ENVIRONMENT="production",
+        CLARION_SECRET_KEY="8Zq-vN1x" * 8,
+        CLARION_TOKEN_SECRET="p3Xw_r7K" * 8,
+        CLARION_PUBLIC_URL="https://push.example",
+    )
+    proxied = {"Host": "push.example", "X-Forwarded-Proto": "https"}
+    page = service.request("GET", "/sign-in", headers=proxied)
+    assert "Secure" in page.headers["set-cookie"]
+    assert "SameSite=Lax" in page.headers["set-cookie"]
+    token = page.cookies["clarion_csrf"]
+    headers = {
+        **proxied,
+        "Cookie": f"clarion_csrf={token}",
+        "X-CSRFToken": token,
+        "Origin": "https://push.example",
+        "Content-Type": "application/x-www-form-urlencoded",
+    }
+    from .http_service import PASSWORD
+
+    answer = service.request("POST", "/sign-in", urlencode({"username": "ada", "password": PASSWORD}), headers=headers)
+    assert answer.status == 302
+    assert "clarion_session" in answer.cookies
+    assert {"Secure", "HttpOnly", "SameSite=Lax"} <= {part.strip() for part in answer.headers["set-cookie"].split(";")}
+    foreign = service.request("POST", "/sign-in", "", headers={**headers, "Origin": "http://push.example"})
+    assert foreign.status == 403, "the origin is the https one"
+
+
+def test_static_files_are_served_and_checked_again(service: HttpService) -> None:
+    """The admin's style comes from its package; a browser asks again and is told 304."""
+    first = service.request("GET", "/static/admin/css/base.css")
+    assert first.status == 200
+    assert first.headers["content-type"].startswith("text/css")
+    assert "max-age=0" in first.headers["cache-control"]
+    again = service.request("GET", "/static/admin/css/base.css", headers={"If-None-Match": first.headers["etag"]})
+    assert again.status == 304
+    for path in ("/static/../http_api/env.py", "/static/%2e%2e/env.py", "/static/admin/"):
+        assert service.request("GET", path).status == 404
+
+
+def test_the_admin_is_for_staff(service: HttpService, browser: Browser) -> None:
+    """Staff see every list; who is no staff is sent to the admin's sign-in."""
+    browser.sign_in("ada")
+    assert browser.request("GET", "/admin/").status == 302
+    browser.sign_in("root")
+    for name in ("", "auth/user/", "keys/apikey/", "keys/apikey/add/", "clarion_inbox/notification/",
+                 "clarion_inbox/delivery/", "clarion_outbox/outboxmessage/"):  # fmt: skip
+        page = browser.request("GET", f"/admin/{name}")
+        assert page.status == 200, name
+        assert service.keys["publish"].encode() not in page.body
+
+
+def test_a_bug_shows_no_traceback(service: HttpService) -> None:
+    """500 is a problem document that says nothing of the inside, for a caller and for a browser."""
+    code = (
+        "import django; django.setup()\n"
+        "from django.test import Client\n"
+        "from unittest.mock import patch\n"
+        "client = Client(raise_request_exception=False, headers={'host': '127.0.0.1'})\n"
+        "with patch('http_api.accounts.api.views.user_document', side_effect=ZeroDivisionError('secret')):\n"
+        "    answer = client.get('/api/v1/me')\n"
+        "print(answer.status_code, answer['Content-Type'], answer.content.decode())\n"
+    )
+    done = service.run("-c", code)
+    assert done.stdout.startswith('500 application/problem+json {"type":"urn:clarion:problem:internal"'), done.stderr
+    assert "secret" not in done.stdout
+    assert "ZeroDivisionError: secret" in done.stderr, "but the log has it"
