@@ -146,7 +146,7 @@ def get_publisher() -> Publisher:
     if _publisher is None:
         from django.conf import settings
 
-        config = settings.CHANNEL_LAYERS["default"].get("CONFIG", {})
+        config: dict[str, Any] = cast("Any", settings.CHANNEL_LAYERS)["default"].get("CONFIG", {})
         options = {name: config[name] for name in _LAYER_OPTIONS if name in config}
         _publisher = Publisher(config.get("hosts", ["redis://localhost:6379"]), **options)
     return _publisher

@@ -97,7 +97,8 @@ class Subscriber:
             shard.resume()
 
     def _shard(self, name: str) -> _Shard:
-        return self._shards[_consistent_hash(name, len(self._shards))]
+        shard: int = _consistent_hash(name, len(self._shards))
+        return self._shards[shard]
 
 
 class _Shard:
@@ -266,7 +267,7 @@ class _Burst(asyncio.Protocol):
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def send(self, *command: bytes) -> None:
-        self._transport.write(hiredis.pack_command(command))
+        self._transport.write(hiredis.pack_command(cast("Any", command)))  # its stub allows tuples of one only
 
     def pause(self, paused: bool) -> None:
         if self._transport.is_closing():
