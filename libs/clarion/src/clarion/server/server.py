@@ -11,7 +11,8 @@ from http import HTTPStatus
 from typing import Any
 
 from daphne.server import Server as DaphneServer
-from twisted.internet import defer, reactor
+from twisted.internet import defer
+from twisted.internet import reactor as twisted_reactor
 from twisted.internet.interfaces import ISSLTransport
 from twisted.logger import STDLibLogObserver, globalLogBeginner
 
@@ -31,6 +32,8 @@ from clarion.server.websocket import WebSocket
 from clarion.server.wheel import Wheel
 
 log = logging.getLogger("clarion.server")
+
+reactor: Any = twisted_reactor  # its annotations are those of interfaces, not of the object
 
 DAY_S = 86400
 SPARE_FILES = 128  # descriptors that are not clients: databases, Redis, logs
@@ -86,7 +89,7 @@ class Server(DaphneServer):
             self.proxy_forwarded_address_header, self.proxy_forwarded_port_header, self.proxy_forwarded_proto_header
         )
         # Ours, not daphne's reading of them: it takes what any client can write.
-        self.proxy_forwarded_address_header = None
+        self.proxy_forwarded_address_header: str | None = None
         self.head_timeout_s = _limit(self.websocket_handshake_timeout)
         loop = getattr(reactor, "_asyncioEventloop", None) or asyncio.new_event_loop()
         self.shared = Shared(
@@ -118,7 +121,7 @@ class Server(DaphneServer):
         loop.set_debug(self.verbosity >= 3)
         files = raise_file_limit()
         self.max_connections = min(self.max_connections or files, max(1, files - SPARE_FILES))
-        observer = LogObserver() if self.verbosity <= 1 else STDLibLogObserver("clarion.server.twisted")
+        observer: Any = LogObserver() if self.verbosity <= 1 else STDLibLogObserver("clarion.server.twisted")
         globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False, discardBuffer=True)
         self.http_factory = Factory(self)
         lifespan = Lifespan(self.application)

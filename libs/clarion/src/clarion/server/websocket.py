@@ -194,13 +194,12 @@ class WebSocket(Connection):
             if not self._reading:
                 self._hold(b"")
             return
-        view = memoryview(data)
         count = 0
         for start in range(0, len(data), SLICE_BYTES):
-            protocol.receive_data(view[start : start + SLICE_BYTES])
+            protocol.receive_data(data[start : start + SLICE_BYTES])
             count += self._settle(protocol)
             if count > FRAMES_PER_TURN or not self._reading:
-                self._hold(view[start + SLICE_BYTES :])
+                self._hold(data[start + SLICE_BYTES :])
                 return
 
     def _settle(self, protocol: ServerProtocol) -> int:
@@ -267,7 +266,7 @@ class WebSocket(Connection):
 
     # Held bytes
 
-    def _hold(self, rest: bytes | memoryview) -> None:
+    def _hold(self, rest: bytes | bytearray) -> None:
         """Keep bytes for another turn and do not read until they are parsed."""
         self._held = bytearray(rest)
         transport = self._transport
@@ -345,8 +344,7 @@ class WebSocket(Connection):
         elif self._protocol is None:
             self._check_handshake()
         elif (left := self._lifetime_left()) is not None and left <= 0:
-            detached = self._session is not self._driver
-            code = CloseCode.SERVICE_RESTART if detached else CloseCode.NORMAL_CLOSURE
+            code = CloseCode.NORMAL_CLOSURE if self._is_driven else CloseCode.SERVICE_RESTART
             self.close(code, "the connection's lifetime is over")
         else:
             self._check_ping()
@@ -363,8 +361,14 @@ class WebSocket(Connection):
 
     def _lifetime_left(self) -> float | None:
         shared = self._shared
-        limit = shared.lifetime_s if self._session is self._driver else shared.detached_lifetime_s
+        limit = shared.lifetime_s if self._is_driven else shared.detached_lifetime_s
         return None if limit is None else self._opened_at + limit - shared.wheel.now
+
+    @property
+    def _is_driven(self) -> bool:
+        """The application runs, and is the session itself."""
+        session: object = self._session
+        return session is self._driver
 
     def _check_handshake(self) -> None:
         timeout = self._shared.connect_timeout_s
