@@ -16,9 +16,9 @@ TOKENS: Final = {
     name: (light, dark)
     for name, light, dark in re.findall(r"--([a-z-]+): light-dark\((#[0-9a-f]{6}), (#[0-9a-f]{6})\)", STYLESHEET)
 }
+INKS: Final = ("ink", "muted", "accent", "ok", "bad", "info")
 TEXT_PAIRS: Final = [
-    *((ink, ground) for ground in ("bg", "surface", "raised") for ink in ("ink", "muted", "accent", "bad")),
-    *((ink, ground) for ground in ("bg", "surface") for ink in ("ok", "warn", "info")),
+    *((ink, ground) for ground in ("bg", "surface", "raised") for ink in INKS),
     ("on-accent", "accent"),
     ("bg", "ink"),
 ]

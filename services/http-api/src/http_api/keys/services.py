@@ -21,7 +21,7 @@ _HINT_CHARS: Final = 10
 
 def key_hash(key: str) -> str:
     """SHA-256 of a key, as the database holds it."""
-    return hashlib.sha256(key.encode()).hexdigest()
+    return hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
 
 
 def key_create(name: str, scopes: frozenset[Scope]) -> tuple[ApiKey, str]:

@@ -87,6 +87,8 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> HttpResponse |
     request: HttpRequest = context["request"]._request
     if known := _as_clarion_error(exc):
         return error_response(request, known)
+    if isinstance(exc, Http404):
+        return not_found(request, exc)
     if isinstance(exc, exceptions.ValidationError):
         return problem_response(
             request, 400, "validation_failed", "A field is missing, unknown or wrong.", errors=list(_fields(exc.detail))

@@ -1,0 +1,61 @@
+"""http_api.health: bounded in time, one answer a check."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from django.db import connection
+from django.db.migrations.recorder import MigrationRecorder
+
+from http_api.health.checks import BoundedCheck, CheckFailed, MigrationsCheck
+
+
+def ask(check: BoundedCheck, timeout_s: float = 20) -> str:
+    """Ask once."""
+    return check.answer(check.start(), time.monotonic() + timeout_s)
+
+
+def test_a_check_says_ok_or_why_not() -> None:
+    """Nothing raised is ok; a CheckFailed says why; anything else says no more than that it failed."""
+
+    def failed() -> None:
+        raise CheckFailed("migrations are missing")
+
+    def broken() -> None:
+        raise RuntimeError("password=hunter2")
+
+    assert ask(BoundedCheck("good", lambda: None)) == "ok"
+    assert ask(BoundedCheck("failed", failed)) == "migrations are missing"
+    assert ask(BoundedCheck("broken", broken)) == "unavailable"
+
+
+def test_a_check_that_hangs_is_asked_once() -> None:
+    """It answers "no answer" in time, however often it is asked, by one thread; afterwards it recovers."""
+    release, asked = threading.Event(), []
+
+    def hang() -> None:
+        asked.append(threading.current_thread())
+        assert release.wait(60)
+
+    check = BoundedCheck("hung", hang)
+    assert [ask(check, 0.01) for _ in range(3)] == ["no answer"] * 3
+    assert len(asked) == 1
+    assert asked[0].daemon, "a stopping worker does not wait for it"
+    release.set()
+    asked[0].join(20)
+    assert ask(check) == "ok"
+
+
+@pytest.mark.django_db
+def test_missing_migrations_are_told_until_they_are_there() -> None:
+    """A missing one fails the check; once all are applied nothing is asked any more."""
+    check = MigrationsCheck()
+    MigrationRecorder.Migration.objects.filter(app="keys").delete()
+    with pytest.raises(CheckFailed, match="migrations are missing"):
+        check()
+    MigrationRecorder(connection).record_applied("keys", "0001_initial")
+    check()
+    MigrationRecorder.Migration.objects.filter(app="keys").delete()
+    check()
