@@ -19,6 +19,8 @@ TOKENS: Final = {
 INKS: Final = ("ink", "muted", "accent", "ok", "bad", "info")
 TEXT_PAIRS: Final = [
     *((ink, ground) for ground in ("bg", "surface", "raised") for ink in INKS),
+    ("warn", "bg"),
+    ("warn", "surface"),
     ("on-accent", "accent"),
     ("bg", "ink"),
 ]

@@ -34,7 +34,9 @@ export function messageRow({ direction, text, at }) {
 
 /** A row that says what happened to the connection. */
 export function noteRow({ text, at }) {
-  return element("li", "row row-note", timeOf(at), element("span", "row-note-text", text));
+  const words = element("span", "row-note-text", text);
+  words.title = text; // a narrow window cuts it
+  return element("li", "row row-note", timeOf(at), words);
 }
 
 /** Open or close a row; the detail is built when it is first wanted and dropped when it is closed. */
