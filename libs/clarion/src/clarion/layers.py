@@ -26,6 +26,7 @@ from clarion.errors import ChannelLayerUnavailable
 from clarion.names import channel_check
 from clarion.publications import Message
 from clarion.publisher import MESSAGE_MAX_BYTES
+from clarion.values import PUBLICATION_MAX_BYTES
 
 log = structlog.stdlib.get_logger("clarion.layers")
 
@@ -46,6 +47,7 @@ class ClarionChannelLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
         prefix: of every Redis name; two deployments on one server need two.
         timeout_s: how long Redis may take to connect, and to answer.
         max_connections: connections for sending, per shard and event loop; further senders wait for one.
+        publication_bytes: most bytes of a publication's data as JSON; :func:`clarion.publish` keeps to it.
         capacity: messages that may wait for one layer channel; over it the oldest is dropped, counted and logged.
         on_disconnect, on_reconnect: called (and awaited) when the receiving connection was lost, and stands again.
         serializer_format, symmetric_encryption_keys: as in channels_redis.
@@ -58,6 +60,7 @@ class ClarionChannelLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
         prefix: str = "asgi",
         timeout_s: float = 1.0,
         max_connections: int = 64,
+        publication_bytes: int = PUBLICATION_MAX_BYTES,
         capacity: int = 1_000,
         on_disconnect: Callback | None = None,
         on_reconnect: Callback | None = None,
@@ -69,6 +72,7 @@ class ClarionChannelLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
         self._hosts = [_host_options(host, timeout_s) for host in decode_hosts(hosts)]
         self.timeout_s = timeout_s
         self.max_connections = max_connections
+        self.publication_bytes = publication_bytes
         self.capacity = capacity
         self.on_disconnect = on_disconnect
         self.on_reconnect = on_reconnect

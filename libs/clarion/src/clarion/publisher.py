@@ -28,7 +28,7 @@ MESSAGE_MAX_BYTES: Final = 1_048_576
 
 _BREAK_S: Final = 0.5
 _LAYER_OPTIONS: Final = (
-    "prefix", "timeout_s", "max_connections", "serializer_format", "symmetric_encryption_keys",
+    "prefix", "timeout_s", "max_connections", "publication_bytes", "serializer_format", "symmetric_encryption_keys",
 )  # fmt: skip
 
 

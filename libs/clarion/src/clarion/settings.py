@@ -55,6 +55,7 @@ def channel_layers(env: ServiceEnv) -> dict[str, Any]:
                 "hosts": env.redis_urls,
                 "prefix": env.layer_prefix,
                 "timeout_s": env.redis_timeout_s,
+                "publication_bytes": env.clarion_config.limits.publication_bytes,
             },
         }
     }
