@@ -110,6 +110,14 @@ class ServerProcess:
         assert answer.status == 200, (operation, answer.body.decode())
         return answer.json()
 
+    def block(self, seconds: float, **then: Any) -> RawClient:
+        """Make the server's loop stand still for a while, then do `controls.block`; the answer's head ends it."""
+        client = self.dial()
+        body = json.dumps({"seconds": seconds, **then}).encode()
+        client.send(b"POST /control/block HTTP/1.1\r\nHost: localhost\r\n")
+        client.send(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+        return client
+
     # What the application saw.
 
     def journal(self, name: str) -> list[Any]:

@@ -74,6 +74,7 @@ def test_connection_cap_answers_503(start: Callable[..., ServerProcess], name: s
     assert server.journal(f"{name}3") == [], "a refused handshake must cost no application call"
     first.send(close(1000))
     first.read_frames()
+    first.close()
     server.wait_for(name, "closed")
     wait_until(lambda: dial().upgrade("/ws/echo").status == 101)
     second.send(text("still"))

@@ -31,7 +31,6 @@ def test_application_that_returns_closes_normally(server: ServerProcess, name: s
     assert client.read_close().close_code == 1000
     client.send(text("more") + close(1000))
     assert client.read_frames() == []
-    wait_until(lambda: server.descriptor(client) is None)
 
 
 def test_application_that_raises_closes_with_1011(server: ServerProcess, name: str) -> None:
