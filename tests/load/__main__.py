@@ -1,0 +1,95 @@
+"""``python -m tests.load``: run the benchmark, print its tables, write ``tests/load/results/<date>.md``."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from tests.load import machine, report
+from tests.load.generator.fleet import GeneratorFailed
+from tests.load.measurements import MeasurementFailed, measure
+from tests.load.processes import cores_split, files_raise, on_cores
+from tests.load.results import Results
+from tests.load.scenarios import FULL, QUICK, Plan
+from tests.load.stage import ROOT, Stage, stage_set
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> int:
+    """Return 0 if every target was met, 1 if one was missed, 2 if a figure is absent or not to be trusted."""
+    arguments = _arguments()
+    plan = _plan(arguments)
+    files, cores, load_before, start = files_raise(), cores_split(), machine.load_average(), time.monotonic()
+    if files < 10_000:
+        print(f"The limit of open files is {files}; 10,000 are needed (ulimit -n).", file=sys.stderr)
+        return 2
+    print(f"Clarion benchmark, {plan.name}: {plan.runs} run(s) of {len(plan.scenarios)} scenarios", flush=True)
+    results = Results()
+    with on_cores(cores.load), stage_set(cores, ROOT / "deploy" / "dev" / "clarion.toml") as stage:
+        _run(plan, stage, results, start)
+    command = "make bench-quick" if plan.name == "quick" else "make bench"
+    text = report.document(plan, results, cores, load_before, time.monotonic() - start, command)
+    verdicts = report.judged(plan, results)
+    print("\n" + report.tables(plan, results) + "\n\n" + report.verdict_table(verdicts))
+    if not arguments.only:
+        _write(plan, text)
+    for failure in results.failures:
+        print(f"fault: {failure}", file=sys.stderr)
+    if results.failures:
+        return 2
+    return 0 if all(verdict.is_met for verdict in verdicts) else 1
+
+
+def _run(plan: Plan, stage: Stage, results: Results, start: float) -> None:
+    """Measure everything, run by run, so that what changes on the machine meanwhile meets every subject."""
+    for run in range(1, plan.runs + 1):
+        for scenario in plan.scenarios:
+            for subject in scenario.subjects:
+                label = f"{run}/{plan.runs}  {scenario.name:<10} {subject:<17}"
+                if time.monotonic() - start > plan.budget_s:
+                    results.failures.append(f"{scenario.name}, {subject}, run {run}: not measured, out of time")
+                    continue
+                try:
+                    sample = measure(stage, scenario, subject)
+                except (MeasurementFailed, GeneratorFailed, AssertionError) as exc:
+                    results.failures.append(f"{scenario.name}, {subject}, run {run}: {exc}")
+                    print(f"{label} failed: {exc}", flush=True)
+                    continue
+                results.add(scenario.name, subject, sample)
+                notes = "  ".join([*sample.notes, *sample.faults])
+                print(f"{label} {report.summary(sample.figures)}  {notes}".rstrip(), flush=True)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.load", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one run with small numbers: under three minutes")
+    parser.add_argument("--only", help="some scenarios, with commas between; writes no file")
+    parser.add_argument("--runs", type=int, help="runs instead of the plan's")
+    return parser.parse_args()
+
+
+def _plan(arguments: argparse.Namespace) -> Plan:
+    plan = QUICK if arguments.quick else FULL
+    if arguments.only:
+        names = arguments.only.split(",")
+        if unknown := set(names) - {scenario.name for scenario in plan.scenarios}:
+            raise SystemExit(f"unknown: {', '.join(sorted(unknown))}")
+        plan = replace(plan, scenarios=tuple(scenario for scenario in plan.scenarios if scenario.name in names))
+    return replace(plan, runs=arguments.runs) if arguments.runs else plan
+
+
+def _write(plan: Plan, text: str) -> None:
+    RESULTS.mkdir(exist_ok=True)
+    date = dt.datetime.now(dt.UTC).date().isoformat()
+    path = RESULTS / f"{date}{'-quick' if plan.name == 'quick' else ''}.md"
+    path.write_text(text, encoding="utf-8")
+    print(f"\nWritten: {path.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

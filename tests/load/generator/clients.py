@@ -1,0 +1,245 @@
+"""WebSocket clients that cost the generator as little as possible: a raw protocol that walks frames in strides.
+
+All frames of a measurement have one size. So a client takes every so manieth byte of what it read, and these must all
+be the first byte of a text frame: then the frames are as many, and nothing was parsed. A control frame breaks the
+stride, and then the chunk is walked frame by frame; so the count is exact either way. A frame of another size breaks
+it for good, and is reported. A *timed* client parses every frame: number and time.
+
+Source: RFC 6455 section 5.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+import time
+from collections.abc import Callable
+from typing import Final, cast
+
+PING: Final = 0x89
+PONG: Final = 0x8A
+CLOSE: Final = 0x88
+TEXT: Final = 0x81
+TIME: Final = "t"
+NUMBER: Final = "n"
+
+KEY: Final = b"dGhlIHNhbXBsZSBub25jZQ=="
+ACCEPT: Final = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+"""The nonce of RFC 6455 section 1.3 and the answer to it: one for all clients, so that checking it costs nothing."""
+
+_MASK: Final = bytes([0x37, 0xFA, 0x21, 0x3D])
+# One buffer for all sockets: a read is handled before the next one starts.
+_BUFFER: Final = bytearray(256 * 1024)
+_VIEW: Final = memoryview(_BUFFER)
+
+
+class Refused(Exception):
+    """The handshake was not answered by 101; the text says by what."""
+
+
+class Tally:
+    """What all clients of one process have received since :meth:`reset`."""
+
+    __slots__ = ("done_ns", "faults", "frames", "latencies_ns", "lost", "on_done", "target")
+
+    def __init__(self) -> None:
+        self.on_done: Callable[[], None] = lambda: None
+        self.reset(0)
+
+    def reset(self, target: int) -> None:
+        """Begin anew; ``on_done`` is called when ``target`` frames are there."""
+        self.frames = 0
+        self.target = target
+        self.done_ns = 0
+        self.lost = 0
+        self.latencies_ns: list[int] = []
+        self.faults: list[str] = []
+
+    def add(self, frames: int) -> None:
+        """Count frames; the hot path."""
+        self.frames += frames
+        if self.frames >= self.target and not self.done_ns:
+            self.done_ns = time.monotonic_ns()
+            self.on_done()
+
+
+class Client(asyncio.BufferedProtocol):
+    """One WebSocket that counts the text frames it receives."""
+
+    def __init__(self, tally: Tally, request: bytes) -> None:
+        self.tally = tally
+        self.frames = 0
+        self.bytes = 0
+        self.is_open = False
+        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.transport: asyncio.Transport | None = None
+        self._request = request
+        self._partial = b""  # what has come of the handshake's answer, later of a frame that is walked
+        self._stride = 0  # bytes of one frame, as the last one had
+        self._missing = 0  # bytes to come of the frame that the last chunk cut
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send the handshake."""
+        self.transport = cast("asyncio.Transport", transport)
+        self.transport.write(self._request)
+
+    def get_buffer(self, _sizehint: int) -> memoryview:
+        """The buffer that all clients share."""
+        return _VIEW
+
+    def buffer_updated(self, size: int) -> None:
+        """Take what was read."""
+        if self.is_open:
+            self.received(size)
+        else:
+            self._answered(size)
+
+    def received(self, size: int) -> None:
+        """Count the frames in the first ``size`` bytes of the buffer; the hot path."""
+        if self._partial or not self._stride:
+            self._walk(bytes(_VIEW[:size]))
+            return
+        missing = self._missing
+        starts = _BUFFER[missing : size : self._stride]
+        begun = len(starts)
+        if starts.count(TEXT) != begun:
+            self._walk_rest(size)
+            return
+        self.bytes += size
+        self._missing = missing + begun * self._stride - size
+        done = begun + (missing > 0) - (self._missing > 0)
+        if done:
+            self.frames += done
+            self.tally.add(done)
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        """Count a loss that nobody asked for."""
+        if not self.opened.done():
+            self.opened.set_exception(Refused("cut before the handshake's answer"))
+        elif self.is_open:
+            self.is_open = False
+            self.tally.lost += 1
+
+    def send(self, frame: bytes) -> None:
+        """Send a ready frame (:func:`client_frame`)."""
+        if self.transport is not None:
+            self.transport.write(frame)
+
+    def drop(self) -> None:
+        """Close without a word."""
+        self.is_open = False
+        self.opened.cancel()
+        if self.transport is not None:
+            self.transport.abort()
+
+    def reset(self) -> None:
+        """Begin to count anew."""
+        self.frames = self.bytes = 0
+
+    def text(self, payload: bytes, size: int) -> None:
+        """Count a text frame that was walked over; ``size`` is the whole frame's."""
+        self._stride = size
+        self.bytes += size
+        self.frames += 1
+        self.tally.add(1)
+
+    def _answered(self, size: int) -> None:
+        answer = self._partial + bytes(_VIEW[:size])
+        head, end, rest = answer.partition(b"\r\n\r\n")
+        if not end:
+            self._partial = answer
+            return
+        self._partial = b""
+        status = head.split(b"\r\n", 1)[0].decode("latin-1")
+        if self.opened.done():
+            return
+        if not status.startswith("HTTP/1.1 101") or ACCEPT not in head:
+            self.opened.set_exception(Refused(status))
+            return
+        self.is_open = True
+        self.opened.set_result(None)
+        self._walk(rest)
+
+    def _walk_rest(self, size: int) -> None:
+        """Walk a chunk whose stride is broken: first the frame that the last chunk cut, then frame by frame."""
+        missing, self._missing = self._missing, 0
+        self.bytes += missing
+        if missing:
+            self.frames += 1
+            self.tally.add(1)
+        self._walk(bytes(_VIEW[missing:size]))
+
+    def _walk(self, more: bytes) -> None:
+        """Go frame by frame; half a frame waits for its rest."""
+        data, at = self._partial + more, 0
+        while (frame := _frame_at(data, at)) is not None:
+            opcode, start, end = frame
+            if opcode == TEXT:
+                self.text(data[start:end], end - at)
+            elif opcode == PING:
+                self.send(client_frame(data[start:end], PONG))
+            elif opcode == CLOSE:
+                code = int.from_bytes(data[start : start + 2], "big")
+                self.tally.faults.append(f"the server closed with {code}")
+            else:
+                self.tally.faults.append(f"a frame that starts with {opcode:#x}")
+            at = end
+        self._partial = data[at:]
+
+
+class TimedClient(Client):
+    """A client that parses every frame: its number, and how long it took from the publish to here."""
+
+    def __init__(self, tally: Tally, request: bytes) -> None:
+        super().__init__(tally, request)
+        self._number: int | None = None
+
+    def received(self, size: int) -> None:
+        """Walk what was read."""
+        self._walk(bytes(_VIEW[:size]))
+
+    def text(self, payload: bytes, size: int) -> None:
+        """Check the order and take the time."""
+        value = json.loads(payload)
+        number = value[NUMBER]
+        if self._number is not None and number != self._number + 1:
+            self.tally.faults.append(f"publication {number} came after {self._number}")
+        self._number = number
+        self.tally.latencies_ns.append(time.monotonic_ns() - int(value[TIME]))
+        super().text(payload, size)
+
+
+class EchoClient(Client):
+    """A client that answers each frame with the same one, until it is told to stop."""
+
+    frame: bytes | None = None
+
+    def received(self, size: int) -> None:
+        """Count, and send again."""
+        before = self.frames
+        super().received(size)
+        if self.frames > before and self.frame is not None:
+            self.send(self.frame)
+
+
+def client_frame(payload: bytes, opcode: int = TEXT) -> bytes:
+    """One masked frame, as clients must send it; at most 125 bytes of payload."""
+    if len(payload) > 125:
+        raise ValueError(f"a frame of the generator has at most 125 bytes, not {len(payload)}")
+    masked = bytes(byte ^ _MASK[index & 3] for index, byte in enumerate(payload))
+    return bytes([opcode, 0x80 | len(payload)]) + _MASK + masked
+
+
+def _frame_at(data: bytes, at: int) -> tuple[int, int, int] | None:
+    """Opcode byte, start and end of the payload of the frame at ``at``; None unless all of it is there."""
+    if len(data) < at + 2:
+        return None
+    length, start = data[at + 1], at + 2
+    if length >= 126:
+        size = 2 if length == 126 else 8
+        if len(data) < start + size:
+            return None
+        (length,) = struct.unpack_from("!H" if size == 2 else "!Q", data, start)
+        start += size
+    return (data[at], start, start + length) if len(data) >= start + length else None

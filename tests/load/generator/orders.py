@@ -1,0 +1,113 @@
+"""What the benchmark tells a generator process to do, and what it answers: plain data that is pickled between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+ClientKind: TypeAlias = Literal["count", "echo"]
+
+
+@dataclass(frozen=True)
+class Connect:
+    """Open one WebSocket per request; answered by :class:`Connected` when each was accepted or refused.
+
+    Attributes:
+        requests: the bytes of each client's handshake.
+        in_flight: handshakes under way at a time; 0: all at once.
+        timed_every: every so manieth client parses each frame (order, latency), the others count; 0: none does.
+    """
+
+    port: int
+    requests: list[bytes]
+    in_flight: int = 0
+    deadline_s: float = 30.0
+    timed_every: int = 0
+    kind: ClientKind = "count"
+
+
+@dataclass
+class Connected:
+    """How many were accepted, and why the others were not (cause → how many)."""
+
+    accepted: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Expect:
+    """Forget what was counted and expect so many frames at each client; answered by None at once."""
+
+    frames_each: int
+
+
+@dataclass(frozen=True)
+class Collect:
+    """Wait for what is expected, at most ``deadline_s``; answered by :class:`Received`."""
+
+    deadline_s: float
+
+
+@dataclass
+class Received:
+    """What arrived since :class:`Expect`.
+
+    Attributes:
+        done_ns: ``time.monotonic_ns`` of the last expected frame, or of the deadline.
+        latencies_ns: of each frame at the timed clients, from the publish to the read of the generator.
+        lost: connections that ended meanwhile.
+        faults: what must not be: a frame out of order or twice, half a frame, an unknown opcode.
+    """
+
+    frames: int = 0
+    expected: int = 0
+    done_ns: int = 0
+    latencies_ns: list[int] = field(default_factory=list)
+    lost: int = 0
+    faults: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Echo:
+    """Send ``text`` from each echo client and again whenever it came back; answered by :class:`Echoed`."""
+
+    text: bytes
+    duration_s: float
+
+
+@dataclass
+class Echoed:
+    """Round trips of all clients within ``wall_s``."""
+
+    round_trips: int = 0
+    wall_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Post:
+    """Repeat one HTTP request per keep-alive connection, one at a time on each; answered by :class:`Posted`."""
+
+    port: int
+    requests: list[bytes]
+    duration_s: float
+
+
+@dataclass
+class Posted:
+    """Answers within ``wall_s`` by status; 0 counts connections that the server closed."""
+
+    statuses: dict[int, int] = field(default_factory=dict)
+    wall_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class CloseAll:
+    """Drop every connection; answered by None."""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """End the process; not answered."""
+
+
+Order: TypeAlias = Connect | Expect | Collect | Echo | Post | CloseAll | Stop

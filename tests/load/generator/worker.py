@@ -1,0 +1,186 @@
+"""A generator process: it carries out orders of its pipe, one after the other, on one uvloop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import time
+from collections import Counter
+from functools import partial
+from multiprocessing.connection import Connection
+from typing import Any, Final, TypeVar
+
+import uvloop
+
+from tests.load.generator.clients import Client, EchoClient, Refused, Tally, TimedClient, client_frame
+from tests.load.generator.http_client import HttpClient
+from tests.load.generator.orders import (
+    CloseAll,
+    Collect,
+    Connect,
+    Connected,
+    Echo,
+    Echoed,
+    Expect,
+    Order,
+    Post,
+    Posted,
+    Received,
+    Stop,
+)
+
+HOST: Final = "127.0.0.1"
+
+AnyClient = TypeVar("AnyClient")
+
+
+def worker_main(pipe: Connection, cores: frozenset[int]) -> None:
+    """Run one generator process on ``cores`` until it is told to stop or its parent is gone."""
+    os.sched_setaffinity(0, cores)
+    # Its own pauses would be taken for the server's; a process lives for one scenario, so garbage may stay.
+    gc.disable()
+    uvloop.run(Worker(pipe).run())
+
+
+class Worker:
+    """The clients of one process."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._tally = Tally()
+        self._clients: list[Client] = []
+
+    async def run(self) -> None:
+        """Carry out orders until :class:`~tests.load.generator.orders.Stop` or the end of the pipe."""
+        while not isinstance(order := await self._order(), Stop):
+            self._pipe.send(await self._carry_out(order))
+
+    async def _order(self) -> Order:
+        # In a thread: uvloop would make the pipe non-blocking, which its reader cannot take.
+        try:
+            order: Order = await asyncio.get_running_loop().run_in_executor(None, self._pipe.recv)
+        except EOFError:
+            return Stop()
+        return order
+
+    async def _carry_out(self, order: Order) -> Any:
+        match order:
+            case Connect():
+                return await self._connect(order)
+            case Expect():
+                return self._expect(order)
+            case Collect():
+                return await self._collect(order)
+            case Echo():
+                return await self._echo(order)
+            case Post():
+                return await self._post(order)
+            case CloseAll():
+                return self._close_all()
+        raise TypeError(f"not an order: {order!r}")
+
+    async def _connect(self, order: Connect) -> Connected:
+        result = Connected()
+        gate = asyncio.Semaphore(order.in_flight or len(order.requests) or 1)
+        clients = [self._client(order, index) for index in range(len(order.requests))]
+        opening = [asyncio.create_task(_open(client, order.port, gate)) for client in clients]
+        await asyncio.wait(opening, timeout=order.deadline_s)
+        refused: Counter[str] = Counter()
+        for client, task in zip(clients, opening, strict=True):
+            if not task.done():
+                task.cancel()
+                client.drop()
+                refused[f"no answer within {order.deadline_s:g} s"] += 1
+            elif cause := task.result():
+                client.drop()
+                refused[cause] += 1
+            else:
+                self._clients.append(client)
+        result.accepted, result.refused = len(opening) - refused.total(), dict(refused)
+        return result
+
+    def _client(self, order: Connect, index: int) -> Client:
+        if order.kind == "echo":
+            return EchoClient(self._tally, order.requests[index])
+        is_timed = order.timed_every and index % order.timed_every == 0
+        return (TimedClient if is_timed else Client)(self._tally, order.requests[index])
+
+    def _expect(self, order: Expect) -> None:
+        for client in self._clients:
+            client.reset()
+        self._tally.reset(order.frames_each * len(self._clients))
+
+    async def _collect(self, order: Collect) -> Received:
+        tally = self._tally
+        done = asyncio.Event()
+        tally.on_done = done.set
+        if tally.frames < tally.target:
+            await asyncio.wait([asyncio.create_task(done.wait())], timeout=order.deadline_s)
+        tally.on_done = lambda: None
+        common = Counter(tally.faults).most_common(10)
+        faults = [f"{text} ({count} times)" for text, count in common]
+        faults += self._uneven() if tally.done_ns else []
+        return Received(
+            frames=tally.frames,
+            expected=tally.target,
+            done_ns=tally.done_ns or time.monotonic_ns(),
+            latencies_ns=tally.latencies_ns,
+            lost=tally.lost,
+            faults=faults,
+        )
+
+    def _uneven(self) -> list[str]:
+        """What is wrong if not every client got the same number of whole frames of one size."""
+        counts = {(client.frames, client.bytes) for client in self._clients}
+        if len(counts) > 1:
+            return [f"clients received different frames and bytes: {sorted(counts)[:4]}"]
+        return [f"{size} bytes in {frames} frames" for frames, size in counts if frames and size % frames]
+
+    async def _echo(self, order: Echo) -> Echoed:
+        frame = client_frame(order.text)
+        echoing = [client for client in self._clients if isinstance(client, EchoClient)]
+        self._tally.reset(2**63)
+        start = time.monotonic()
+        for client in echoing:
+            client.frame = frame
+            client.send(frame)
+        await asyncio.sleep(order.duration_s)
+        result = Echoed(round_trips=self._tally.frames, wall_s=time.monotonic() - start)
+        for client in echoing:
+            client.frame = None
+        return result
+
+    async def _post(self, order: Post) -> Posted:
+        loop = asyncio.get_running_loop()
+        statuses: Counter[int] = Counter()
+        clients = [HttpClient(request, statuses) for request in order.requests]
+        for client in clients:
+            await loop.create_connection(partial(_itself, client), HOST, order.port)
+        start = time.monotonic()
+        statuses.clear()
+        await asyncio.sleep(order.duration_s)
+        result = Posted(statuses=dict(statuses), wall_s=time.monotonic() - start)
+        for client in clients:
+            client.stop()
+        return result
+
+    def _close_all(self) -> None:
+        for client in self._clients:
+            client.drop()
+        self._clients.clear()
+
+
+def _itself(client: AnyClient) -> AnyClient:
+    return client
+
+
+async def _open(client: Client, port: int, gate: asyncio.Semaphore) -> str:
+    """Connect and shake hands; return why it was refused, or ""."""
+    async with gate:
+        try:
+            await asyncio.get_running_loop().create_connection(partial(_itself, client), HOST, port)
+            await client.opened
+        except (OSError, Refused) as exc:
+            return str(exc) if isinstance(exc, Refused) else type(exc).__name__
+    return ""

@@ -1,0 +1,76 @@
+"""What all runs gave: medians, comparisons, targets."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from tests.load.measurements import Sample
+from tests.load.scenarios import Target
+
+
+@dataclass
+class Results:
+    """Samples by scenario and subject, in the order in which they came."""
+
+    samples: dict[tuple[str, str], list[Sample]] = field(default_factory=lambda: defaultdict(list))
+    failures: list[str] = field(default_factory=list)
+
+    def add(self, scenario: str, subject: str, sample: Sample) -> None:
+        """Take one sample in; its faults fail the benchmark."""
+        self.samples[scenario, subject].append(sample)
+        self.failures += [f"{scenario}, {subject}: {fault}" for fault in sample.faults]
+
+    def values(self, scenario: str, subject: str, figure: str) -> list[float]:
+        """A figure in each run."""
+        samples = self.samples.get((scenario, subject), [])
+        return [sample.figures[figure] for sample in samples if figure in sample.figures]
+
+    def median(self, scenario: str, subject: str, figure: str) -> float | None:
+        """A figure's median, None where there is none."""
+        values = self.values(scenario, subject, figure)
+        return statistics.median(values) if values else None
+
+    def notes(self, scenario: str, subject: str) -> list[str]:
+        """What was noted in any run, once."""
+        samples = self.samples.get((scenario, subject), [])
+        return list(dict.fromkeys(note for sample in samples for note in sample.notes))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A target and what became of it.
+
+    Attributes:
+        value: the figure, or its share of the other subject's; None: not measured.
+    """
+
+    target: Target
+    value: float | None
+
+    @property
+    def is_met(self) -> bool:
+        """Whether it was measured and is within the limit."""
+        if self.value is None or math.isnan(self.value):
+            return False
+        least, most = self.target.at_least, self.target.at_most
+        return (least is None or self.value >= least) and (most is None or self.value <= most)
+
+
+def judge(results: Results, target: Target) -> Verdict:
+    """Compare a median with its target."""
+    value = results.median(target.scenario, target.subject, target.figure)
+    if target.over and value is not None:
+        other = results.median(target.over_scenario or target.scenario, target.over, target.figure)
+        value = _share(value, other)
+    return Verdict(target, value)
+
+
+def _share(value: float, other: float | None) -> float | None:
+    if other is None:
+        return None
+    if other == 0:  # nothing was refused there: nothing may be here
+        return 0.0 if value == 0 else math.inf
+    return value / other

@@ -1,0 +1,138 @@
+"""What is measured, with which numbers, and what it must show: data, so that a new row is an entry here.
+
+Source of the targets: README.md, "Speed".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final, Literal, TypeAlias
+
+Kind: TypeAlias = Literal["connect", "burst", "steady", "echo", "publish"]
+
+ROOMS: Final = ("clarion", "stock", "stock-on-clarion")
+CONSUMERS: Final = ("stock", "stock-on-clarion")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One measurement of some subjects, each on a fresh server.
+
+    Attributes:
+        kind: which function of ``measurements`` does it.
+        clients: WebSockets, or HTTP connections.
+        in_flight: handshakes at a time; 0: all at once.
+        channel_members: clients of one channel.
+        messages: of one burst.
+        rate_hz: publications a second to the one channel.
+        duration_s: how long there is load.
+        deadline_s: after it a burst or a storm of connects is cut, and what arrived so far counts.
+        timed_every: every so manieth client parses all it gets.
+    """
+
+    name: str
+    title: str
+    kind: Kind
+    subjects: tuple[str, ...]
+    clients: int
+    in_flight: int = 64
+    channel_members: int = 1_000_000
+    messages: int = 0
+    rate_hz: float = 0.0
+    duration_s: float = 0.0
+    deadline_s: float = 60.0
+    timed_every: int = 0
+
+
+@dataclass(frozen=True)
+class Target:
+    """What one figure of a subject must be: a number, or a share of another subject's figure in the same run.
+
+    Attributes:
+        over: the subject that it is compared with; "" compares with the number itself.
+        at_least, at_most: one of them; with ``over`` a factor.
+        over_scenario: where the other figure comes from, if not from the same scenario. Stock loses clients in a
+            storm, and its CPU per client that is left would flatter us: it is taken from the paced connect.
+    """
+
+    scenario: str
+    figure: str
+    subject: str
+    over: str = ""
+    at_least: float | None = None
+    at_most: float | None = None
+    over_scenario: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole benchmark: every scenario ``runs`` times, the subjects in turn, within ``budget_s``."""
+
+    name: str
+    runs: int
+    budget_s: float
+    scenarios: tuple[Scenario, ...]
+
+
+PUBLISH: Final = Scenario("publish", "publish by HTTP", "publish", ("http-api",), clients=16, duration_s=5)
+STORM: Final = Scenario(
+    "storm", "connect, all at once", "connect", ROOMS, clients=4_000, in_flight=0, channel_members=100, deadline_s=30
+)
+IDLE: Final = Scenario("idle", "connect, 64 at a time; idle", "connect", ROOMS, clients=4_000, channel_members=100)
+BURST: Final = Scenario("burst", "burst of 200 to 1,000", "burst", ROOMS, clients=1_000, messages=200, timed_every=100)
+STEADY: Final = Scenario(
+    "steady", "1,000 members, 2 a second", "steady", ROOMS, clients=1_000, rate_hz=2, duration_s=8, timed_every=10
+)
+STEADY_20: Final = replace(
+    STEADY, name="steady-20", title="1,000 members, 20 a second", subjects=("clarion",), rate_hz=20
+)
+ECHO: Final = Scenario("echo", "echo, 100 clients", "echo", CONSUMERS, clients=100, duration_s=4)
+
+FULL: Final = Plan(
+    name="full",
+    runs=3,
+    budget_s=15 * 60,
+    scenarios=(PUBLISH, STORM, IDLE, BURST, STEADY, STEADY_20, ECHO),
+)
+
+QUICK: Final = Plan(
+    name="quick",
+    runs=1,
+    budget_s=175,
+    scenarios=(
+        replace(PUBLISH, duration_s=3),
+        STORM,
+        IDLE,
+        replace(BURST, deadline_s=10),
+        replace(STEADY, duration_s=4),
+        replace(STEADY_20, duration_s=4),
+        replace(ECHO, duration_s=3),
+    ),
+)
+"""One run, and a burst that takes long is cut after 10 s."""
+
+NOISE: Final = 0.05
+"""Two runs of one server differ by as much: "no worse" allows for it."""
+
+TARGETS: Final = (
+    Target("publish", "per_s", "http-api", at_least=1_000),
+    Target("publish", "redis_growth", "http-api", at_most=0),
+    Target("publish", "errors", "http-api", at_most=0),
+    Target("storm", "refused", "clarion", at_most=0),
+    Target("storm", "cpu_us", "clarion", over="stock", over_scenario="idle", at_most=1 / 3),
+    Target("idle", "cpu_us", "clarion", over="stock", at_most=1 / 3),
+    Target("idle", "idle_kib", "clarion", over="stock", at_most=1 / 3),
+    Target("burst", "missing", "clarion", at_most=0),
+    Target("burst", "per_s", "clarion", over="stock", at_least=20),
+    Target("storm", "refused", "stock-on-clarion", over="stock", at_most=1),
+    Target("storm", "cpu_us", "stock-on-clarion", over="stock", over_scenario="idle", at_most=0.6),
+    Target("idle", "cpu_us", "stock-on-clarion", over="stock", at_most=0.6),
+    Target("idle", "idle_kib", "stock-on-clarion", over="stock", at_most=1 + NOISE),
+    Target("burst", "per_s", "stock-on-clarion", over="stock", at_least=1 - NOISE),
+    Target("burst", "cpu_us", "stock-on-clarion", over="stock", at_most=1 + NOISE),
+    Target("steady", "p50_ms", "stock-on-clarion", over="stock", at_most=1 + NOISE),
+    Target("steady", "p99_ms", "stock-on-clarion", over="stock", at_most=1 + NOISE),
+    Target("steady", "cpu_us", "stock-on-clarion", over="stock", at_most=1 + NOISE),
+    Target("echo", "per_s", "stock-on-clarion", over="stock", at_least=1 - NOISE),
+    Target("echo", "cpu_us", "stock-on-clarion", over="stock", at_most=1 + NOISE),
+)

@@ -1,0 +1,112 @@
+"""The servers that are measured. A new one is an entry of ``SUBJECTS``."""
+
+from __future__ import annotations
+
+import http.client
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+from tests.load.processes import on_cores, tree
+from tests.load.stage import ROOT, Stage
+from tests.support.child import child_start, child_stop
+from tests.support.ports import free_port, is_listening
+from tests.support.waiting import wait_until
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One kind of server.
+
+    Attributes:
+        command: port → the program's arguments after ``python``.
+        ready_path: an HTTP path that answers 200 once it is ready; "": it listens.
+        port_variable: environment variable that takes ``127.0.0.1:<port>``, where no argument does.
+    """
+
+    name: str
+    title: str
+    command: Callable[[int], list[str]]
+    ready_path: str = ""
+    port_variable: str = ""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running subject."""
+
+    subject: Subject
+    port: int
+    pids: list[int]
+    process: subprocess.Popen[bytes]
+
+
+def _clarion_server(application: str) -> Callable[[int], list[str]]:
+    return lambda port: ["-m", "clarion.server", "-b", "127.0.0.1", "-p", str(port), application]
+
+
+def _daphne(port: int) -> list[str]:
+    # Its own backlog is 50; with this one it is not the queue that loses clients. -v 0: no access log, as elsewhere.
+    endpoint = f"tcp:port={port}:interface=127.0.0.1:backlog=4096"
+    return ["-m", "daphne", "-v", "0", "-e", endpoint, "tests.load.stock_site:application"]
+
+
+SUBJECTS: Final = {
+    subject.name: subject
+    for subject in (
+        Subject("clarion", "Clarion gateway", _clarion_server("ws_gateway.asgi:application"), "/health/ready"),
+        Subject("stock", "stock consumer on daphne", _daphne),
+        Subject(
+            "stock-on-clarion",
+            "stock consumer on clarion.server",
+            _clarion_server("tests.load.stock_site:application"),
+        ),
+        Subject(
+            "http-api",
+            "http-api, one worker",
+            lambda _port: ["-m", "gunicorn", "-c", "services/http-api/gunicorn.conf.py"],
+            "/health/ready",
+            "CLARION_HTTP_BIND",
+        ),
+    )
+}
+
+
+@contextmanager
+def server_running(stage: Stage, name: str) -> Iterator[Server]:
+    """Run a subject alone on the server's core; every measurement gets a fresh one."""
+    subject = SUBJECTS[name]
+    port, log = free_port(), stage.log(name)
+    env = {**stage.env, **({subject.port_variable: f"127.0.0.1:{port}"} if subject.port_variable else {})}
+    with on_cores(stage.cores.server):
+        process = child_start([sys.executable, *subject.command(port)], log, env=env, cwd=ROOT)
+    try:
+        wait_until(lambda: _is_ready(process, subject, port, stage), what=f"{subject.title} is ready")
+        yield Server(subject, port, tree(process.pid), process)
+    finally:
+        # What it does at its end is not measured here, and a stock server takes long over its clients.
+        child_stop(process, hard=True)
+
+
+def _is_ready(process: subprocess.Popen[bytes], subject: Subject, port: int, stage: Stage) -> bool:
+    if process.poll() is not None:
+        text = stage.log(subject.name).read_text(errors="replace")[-3000:]
+        raise AssertionError(f"{subject.title} ended with code {process.returncode}:\n{text}")
+    if not is_listening(port):
+        return False
+    return not subject.ready_path or _answers(port, subject.ready_path)
+
+
+def _answers(port: int, path: str) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -1,0 +1,214 @@
+"""The load generator against a small server that says what it sent: a benchmark is worth what its counting is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+
+from tests.load.generator.clients import ACCEPT, NUMBER, TIME
+from tests.load.generator.fleet import Fleet, fleet
+from tests.load.generator.orders import ClientKind, Connect, Connected, Echo, Post
+from tests.load.processes import cpu_s
+from tests.load.stage import handshake
+
+CLIENTS = 20
+SWITCH = (
+    f"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    f"Sec-WebSocket-Accept: {ACCEPT.decode()}\r\n\r\n"
+).encode()
+
+
+@pytest.fixture(scope="module")
+def load() -> Iterator[Fleet]:
+    """Two generator processes, so that dealing out and adding up is tested, too."""
+    with fleet(frozenset(os.sched_getaffinity(0)), processes=2) as processes:
+        yield processes
+
+
+@pytest.fixture(autouse=True)
+def _closed(load: Fleet) -> Iterator[None]:
+    yield
+    load.close_all()
+
+
+class KnownServer:
+    """Accepts WebSockets, or answers what it is told, and writes given bytes to all of them."""
+
+    def __init__(self, answer: bytes = SWITCH) -> None:
+        self.port = 0
+        self._answer = answer
+        self._writers: list[asyncio.StreamWriter] = []
+        self._loop = asyncio.new_event_loop()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(self._answer)
+        while data := await reader.read(65536):
+            if data[0] == 0x81:  # one small masked text frame: send it back unmasked
+                mask, payload = data[2:6], data[6:]
+                text = bytes(byte ^ mask[index & 3] for index, byte in enumerate(payload))
+                writer.write(bytes([0x81, len(text)]) + text)
+
+    def write(self, chunks: Sequence[bytes]) -> None:
+        """Write to each client, each chunk on its own; return when all was handed to the kernel."""
+        asyncio.run_coroutine_threadsafe(self._write(chunks), self._loop).result(10)
+
+    async def _write(self, chunks: Sequence[bytes]) -> None:
+        for chunk in chunks:
+            for writer in self._writers:
+                writer.write(chunk)
+                await writer.drain()
+            await asyncio.sleep(0.002)  # else the kernel joins the chunks; what is proved does not depend on it
+
+    @contextmanager
+    def running(self) -> Iterator[KnownServer]:
+        """Serve on a thread of its own."""
+        server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=256))
+        self.port = server.sockets[0].getsockname()[1]
+        thread = threading.Thread(target=self._loop.run_forever)
+        thread.start()
+        try:
+            yield self
+        finally:
+            asyncio.run_coroutine_threadsafe(self._close(server), self._loop).result(10)
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            thread.join(10)
+            self._loop.close()
+
+    async def _close(self, server: asyncio.Server) -> None:
+        server.close()
+        await asyncio.sleep(0)  # a connection that was just accepted gets its writer
+        for writer in self._writers:
+            writer.transport.abort()
+        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def frame(number: int, padding: int = 100) -> bytes:
+    """A publication's frame as a server sends it."""
+    data = {NUMBER: number, TIME: f"{time.monotonic_ns():019d}", "p": "x" * padding}
+    payload = json.dumps(data).encode()
+    return b"\x81\x7e" + len(payload).to_bytes(2, "big") + payload
+
+
+def connect(load: Fleet, server: KnownServer, *, timed_every: int = 0, kind: ClientKind = "count") -> Connected:
+    """Connect ``CLIENTS`` clients."""
+    requests = [handshake("bench:test", f"user-{index}") for index in range(CLIENTS)]
+    return load.connect(Connect(server.port, requests, deadline_s=10, timed_every=timed_every, kind=kind))
+
+
+@pytest.mark.parametrize("timed_every", [0, 2])
+@pytest.mark.parametrize("size", [1, 3, 150, 4_096, 1_000_000])
+def test_generator_counts_every_frame_however_it_is_cut(load: Fleet, timed_every: int, size: int) -> None:
+    """Frames are counted exactly when a read ends in a header, in a payload, or holds hundreds of them."""
+    stream = b"".join(frame(100_000 + number) for number in range(400 if size > 100 else 3))
+    chunks = [stream[at : at + size] for at in range(0, len(stream), size)]
+    count = stream.count(b"\x81\x7e")
+    with KnownServer().running() as server:
+        assert connect(load, server, timed_every=timed_every).accepted == CLIENTS
+        load.expect(count)
+        server.write(chunks)
+        received = load.collect(10)
+        assert (received.frames, received.faults, received.lost) == (count * CLIENTS, [], 0)
+        load.close_all()
+
+
+def test_generator_counts_on_after_pings_in_between(load: Fleet) -> None:
+    """A ping, whole or cut, in front of, between or behind text frames is not counted and hides none."""
+    ping = b"\x89\x04\x81\x81\x89\x88"  # its payload looks like the first bytes of frames
+    numbers = iter(range(100_000, 200_000))
+
+    def text(count: int) -> bytes:
+        return b"".join(frame(next(numbers)) for _ in range(count))
+
+    chunks = [text(1), text(3), ping + text(2), text(2) + ping, text(1) + ping + text(1), ping[:1], ping[1:], text(5)]
+    chunks += [b"\x89", b"\x00" + text(2)[:-7]]
+    with KnownServer().running() as server:
+        connect(load, server, timed_every=4)
+        load.expect(1 + 3 + 2 + 2 + 2 + 5 + 1)
+        server.write(chunks)
+        received = load.collect(10)
+        assert (received.frames, received.faults) == (16 * CLIENTS, [])
+        load.close_all()
+
+
+def test_generator_reports_what_is_missing_twice_or_closed(load: Fleet) -> None:
+    """Too few frames end at the deadline; a publication that comes twice and a close by the server are faults."""
+    with KnownServer().running() as server:
+        connect(load, server, timed_every=1)
+        load.expect(4)
+        server.write([frame(100_000), frame(100_001), frame(100_001)])
+        server.write([b"\x88\x02\x03\xf4"])
+        received = load.collect(0.5)
+        assert (received.frames, received.expected) == (3 * CLIENTS, 4 * CLIENTS)
+        assert any("100001 came after 100001" in fault for fault in received.faults)
+        assert any("closed with 1012" in fault for fault in received.faults)
+        load.close_all()
+
+
+def test_generator_takes_latency_from_publish_to_read(load: Fleet) -> None:
+    """The time in a publication counts: one that is 80 ms old when it is sent has at least 80 ms."""
+    with KnownServer().running() as server:
+        connect(load, server, timed_every=1)
+        load.expect(1)
+        old = frame(100_000)
+        time.sleep(0.08)
+        server.write([old])
+        latencies = load.collect(10).latencies_ns
+        assert len(latencies) == CLIENTS
+        assert 80e6 <= min(latencies) <= max(latencies) < 5e9
+        load.close_all()
+
+
+def test_generator_counts_refused_clients_by_cause(load: Fleet) -> None:
+    """A client that got no 101 is refused, with the status line, also when nothing listens."""
+    with KnownServer(b"HTTP/1.1 503 Service Unavailable\r\n\r\n").running() as server:
+        answer = connect(load, server)
+        assert (answer.accepted, answer.refused) == (0, {"HTTP/1.1 503 Service Unavailable": CLIENTS})
+    assert connect(load, server).refused == {"ConnectionRefusedError": CLIENTS}
+
+
+def test_generator_echo_counts_round_trips(load: Fleet) -> None:
+    """Each echo client has one frame under way, and every one that comes back counts."""
+    with KnownServer().running() as server:
+        connect(load, server, kind="echo")
+        echoed = load.echo(Echo(b'{"text":"hello"}', 0.5))
+        assert echoed.round_trips > CLIENTS
+        assert 0.4 < echoed.wall_s < 5
+        load.close_all()
+
+
+def test_generator_post_counts_answers_by_status(load: Fleet) -> None:
+    """One request at a time on each keep-alive connection; statuses are told apart."""
+    statuses: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.readuntil(b"\r\n\r\n"):
+            status = 503 if len(statuses) % 10 == 9 else 202
+            statuses.append(status)
+            writer.write(b"HTTP/1.1 %d X\r\nContent-Length: 4\r\n\r\n" % status)
+            await asyncio.sleep(0)
+            writer.write(b"done")
+
+    server = KnownServer()
+    server._serve = serve  # type: ignore[method-assign]
+    with server.running():
+        request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+        posted = load.post(Post(server.port, [request] * 4, 0.5))
+        assert set(posted.statuses) == {202, 503}
+        assert len(statuses) - 8 <= sum(posted.statuses.values()) <= len(statuses)
+
+
+def test_generator_cpu_is_read_of_other_processes(load: Fleet) -> None:
+    """Its own CPU time is known from outside, in steps far below a millisecond."""
+    before = cpu_s(load.pids)
+    load.expect(0)
+    assert 0 < cpu_s(load.pids) - before < 1
