@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 from redis.asyncio import Redis
 
+from clarion import subscriber as subscriber_module
 from clarion.subscriber import Messages, Subscriber
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until_async
@@ -155,15 +156,18 @@ async def test_a_black_hole_is_noticed(redis_server: RedisServer) -> None:
             assert await redis.publish("a", b"x") == 1
 
 
-async def test_pause_leaves_messages_in_redis_and_resume_gets_them(redis_server: RedisServer) -> None:
+async def test_pause_leaves_messages_in_redis_and_resume_gets_them(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A process that cannot keep up stops reading; nothing is lost by that, and it is no black hole either."""
+    monkeypatch.setattr(subscriber_module, "PING_INTERVAL_S", 0.1)
     async with listening(redis_server.url) as ear, client(redis_server.url) as redis:
         await ear.subscribe("a")
         ear.subscriber.pause()
         before = len(ear.reads)
         for number in range(100):
             await redis.publish("a", str(number))
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.5)  # five intervals of silence, in which nothing may happen
         assert len(ear.reads) == before
         ear.subscriber.resume()
         await wait_until_async(lambda: len(ear.heard("a")) == 100)

@@ -164,6 +164,18 @@ async def test_a_long_member_list_is_written_in_slices_with_order_kept(
         assert len(member.written) == 2
 
 
+async def test_who_leaves_between_slices_gets_nothing_more(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The member list of a dispatch was copied, but leaving holds at once: its socket may be somebody else's by now."""
+    monkeypatch.setattr(hub_module, "SLICE_MEMBERS", 2)
+    members = connections(6)
+    for member in members:
+        await join(hub, "chat:x", member)
+    hub.dispatch(publications("chat:x", 1))
+    hub.leave("chat:x", members[4])
+    await wait_until_async(lambda: members[5].texts == [b"1"])
+    assert members[4].texts == []
+
+
 async def test_joins_and_leaves_amid_slices_keep_the_promise(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever is a member from before a message to after its delivery gets it once, in order; seeds are fixed."""
     monkeypatch.setattr(hub_module, "SLICE_MEMBERS", 7)
