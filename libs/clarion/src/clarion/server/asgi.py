@@ -77,7 +77,7 @@ class Application:
     async def receive(self) -> Message:
         """Return the next event; ``websocket.disconnect`` once, as the last one."""
         message = await self._inbox.get()
-        if not self._inbox.is_full:
+        if self._inbox.has_room:
             self._socket.start_reading()
         return message
 
@@ -117,10 +117,10 @@ class Application:
         self._socket.accept(answer, self if session is None else session)
 
     async def _send(self, message: Message) -> None:
-        if self._phase in (Phase.CONNECTING, Phase.DENYING):
-            raise ValueError("the socket has not been accepted, so nothing can be sent over it")
         if self._phase is Phase.CLOSED:
             return
+        if self._phase in (Phase.CONNECTING, Phase.DENYING) and not self._socket.is_ended:
+            raise ValueError("the socket has not been accepted, so nothing can be sent over it")
         frame = _frame(message)
         if frame is None:
             return

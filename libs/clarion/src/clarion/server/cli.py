@@ -9,6 +9,7 @@ from typing import Any
 
 from daphne.cli import CommandLineInterface
 
+from clarion.server.lifespan import StartupFailed
 from clarion.server.reactor import ReactorUnsuitable
 from clarion.server.server import Server
 
@@ -37,8 +38,8 @@ class Cli(CommandLineInterface):
         self.server_class = lambda **daphnes: _server(options, daphnes)
         try:
             super().run(args)
-        except ReactorUnsuitable as exc:
-            sys.exit(str(exc))
+        except (ReactorUnsuitable, StartupFailed) as exc:
+            sys.exit(f"cannot start: {exc}")
 
 
 def _server(options: argparse.Namespace, daphnes: dict[str, Any]) -> Server:

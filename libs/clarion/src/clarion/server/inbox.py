@@ -30,6 +30,11 @@ class Inbox:
         """No more should be read from the socket."""
         return len(self._messages) >= self._size
 
+    @property
+    def has_room(self) -> bool:
+        """Reading may go on: not at the first place that falls free, or each message would stop and start it."""
+        return len(self._messages) <= self._size // 2
+
     def put(self, message: dict[str, Any]) -> None:
         """Append a message and wake one who waits."""
         self._messages.append(message)

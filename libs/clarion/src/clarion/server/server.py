@@ -91,9 +91,8 @@ class Server(DaphneServer):
         # Ours, not daphne's reading of them: it takes what any client can write.
         self.proxy_forwarded_address_header: str | None = None
         self.head_timeout_s = _limit(self.websocket_handshake_timeout)
-        loop = getattr(reactor, "_asyncioEventloop", None) or asyncio.new_event_loop()
         self.shared = Shared(
-            loop=loop,
+            loop=reactor._asyncioEventloop,
             wheel=Wheel(),
             budget=Budget(max_process_queued_bytes),
             max_message_bytes=self.websocket_max_message_size or None,
@@ -120,7 +119,8 @@ class Server(DaphneServer):
         asyncio.set_event_loop(loop)
         loop.set_debug(self.verbosity >= 3)
         files = raise_file_limit()
-        self.max_connections = min(self.max_connections or files, max(1, files - SPARE_FILES))
+        cap = max(1, files - SPARE_FILES)
+        self.max_connections = cap if self.max_connections is None else min(self.max_connections, cap)
         observer: Any = LogObserver() if self.verbosity <= 1 else STDLibLogObserver("clarion.server.twisted")
         globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False, discardBuffer=True)
         self.http_factory = Factory(self)
@@ -188,7 +188,7 @@ class Server(DaphneServer):
     def begin_websocket(self, transport: Any, head: bytes, early: bytes) -> None:
         """Take a connection whose request asks for an upgrade; ``early`` is what came behind the request."""
         shared = self.shared
-        full = len(shared.sockets) >= (self.max_connections or len(shared.sockets) + 1)
+        full = self.max_connections is not None and len(shared.sockets) >= self.max_connections
         peer = _address(transport.getPeer())
         socket = WebSocket(shared, transport, peer, early)
         set_protocol(transport, socket)
@@ -203,10 +203,11 @@ class Server(DaphneServer):
             return
         scope = scope_of(request, secure=ISSLTransport(transport, None) is not None, root_path=self.root_path)
         self._address(scope, peer, _address(transport.getHost()), socket)
+        if self.action_logger:
+            socket.access = self._access_log(socket, scope["path"])
+            socket.access("connecting")
         application = Application(shared, socket, answer, scope["subprotocols"], Inbox(shared.loop, shared.max_inbound))
         application.start(self.application, scope)
-        if self.action_logger:
-            self._log_websocket(socket, "connecting", scope)
 
     def _address(self, scope: dict[str, Any], peer: Address | None, host: Address | None, socket: WebSocket) -> None:
         """Complete a scope with addresses and what the server offers."""
@@ -278,6 +279,10 @@ class Server(DaphneServer):
         return queue
 
     # The access log
+
+    def _access_log(self, socket: WebSocket, path: str) -> Callable[[str], object]:
+        client = "{}:{}".format(*socket.client) if socket.client else None
+        return lambda action: self.log_action("websocket", action, {"path": path, "client": client})
 
     def log_action(self, protocol: Any, action: str, details: dict[str, Any]) -> None:
         """Write a line of the access log, without the query string: a token may stand there."""

@@ -17,6 +17,8 @@ from clarion.server.messages import Fragments, MessageInvalid, decoded
 from clarion.server.wheel import TICK_S
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from websockets.http11 import Response
 
     from clarion.server.limits import Shared
@@ -62,12 +64,14 @@ class WebSocket(Connection):
         "_reading",
         "_session",
         "_unanswered",
+        "access",
         "due",
     )
 
     def __init__(self, shared: Shared, transport: Any, client: tuple[str, int] | None, early: bytes) -> None:
         super().__init__(shared, transport, client)
         self.due = 0
+        self.access: Callable[[str], object] | None = None  # writes a line of the access log
         self._driver: Driver | None = None
         self._session: Session | None = None
         self._fragments: Fragments | None = None
@@ -105,6 +109,8 @@ class WebSocket(Connection):
             ServerProtocol(state=OPEN, max_size=(shared.max_message_bytes, shared.max_frame_bytes), logger=quiet)
         )
         self.write(answer)
+        if self.access is not None:
+            self.access("connected")
         self._opened_at = shared.wheel.now
         # Spread: 4,000 clients that came at once are not pinged at once.
         interval = shared.ping_interval_s
@@ -130,6 +136,10 @@ class WebSocket(Connection):
 
     def deny_end(self) -> None:
         """The response is complete: half-close, and wait for the client to hang up."""
+        if self._ended:
+            return
+        if self.access is not None:
+            self.access("rejected")
         self._shut()
         self._end_stream()
         self._shared.sockets.discard(self)
@@ -180,7 +190,10 @@ class WebSocket(Connection):
             # also why it is not told of the end (`receive_eof`): it would keep an EOFError.
             protocol.parser.close()
             protocol.parser_exc = None
+        if self.access is not None and protocol is not None:
+            self.access("disconnected")
         self._end(self._close_code())
+        self._protocol = None
 
     # Bytes to frames
 
