@@ -25,7 +25,7 @@ def shard_on(wire: Any) -> _Shard:
 
 
 async def test_only_the_last_confirmation_counts() -> None:
-    """Taken, given back and taken again: the first SUBSCRIBE's confirmation comes while its UNSUBSCRIBE is on its way."""
+    """Taken, given back and taken again: the first confirmation comes before the UNSUBSCRIBE's turn."""
     wire = Wire()
     shard = shard_on(wire)
     shard.subscribe(b"a")
