@@ -13,6 +13,7 @@ import time
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from apps import BUSY, GATES, JOURNAL, MARKERS, SESSIONS, TASKS, TURN
@@ -143,8 +144,11 @@ def stop_talking() -> None:
 
 
 @operation
-def block(seconds: float, write_to: str = "", size: int = 100, times: int = 1, close_code: int = 0) -> None:
+def block(
+    seconds: float, marker: str, write_to: str = "", size: int = 100, times: int = 1, close_code: int = 0
+) -> None:
     """Block the loop while a client does something, then use its connection before the loop can look."""
+    Path(marker).touch()
     time.sleep(seconds)
     if write_to:
         write(write_to, size=size, times=times)

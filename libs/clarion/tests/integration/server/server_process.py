@@ -111,11 +111,13 @@ class ServerProcess:
         return answer.json()
 
     def block(self, seconds: float, **then: Any) -> RawClient:
-        """Make the server's loop stand still for a while, then do `controls.block`; the answer's head ends it."""
+        """Make the server's loop stand still, and then do what `controls.block` does; return once it stands still."""
         client = self.dial()
-        body = json.dumps({"seconds": seconds, **then}).encode()
+        marker = self.log_path.with_name(secrets.token_hex(6))
+        body = json.dumps({"seconds": seconds, "marker": str(marker), **then}).encode()
         client.send(b"POST /control/block HTTP/1.1\r\nHost: localhost\r\n")
         client.send(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+        wait_until(marker.exists)
         return client
 
     # What the application saw.

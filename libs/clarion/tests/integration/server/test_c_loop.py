@@ -105,7 +105,7 @@ def test_failures_of_twisted_are_logged(server: ServerProcess) -> None:
 
 def test_one_broken_protocol_does_not_end_the_sweeps(start: Callable[..., ServerProcess]) -> None:
     """Trap 27: the sweeps re-arm whatever one connection raises: timeouts, pings and error answers go on."""
-    server = start("--http-timeout", "2", "--ping-interval", "1")
+    server = start("--http-timeout", "1", "--ping-interval", "1", "--drain", "1")
     server.fault_expected = True
     client = server.open("/ws/echo")
     server.control("poison")
