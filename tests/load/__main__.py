@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.load import machine, report
+from tests.load.bench import MeasurementFailed
 from tests.load.generator.fleet import GeneratorFailed
-from tests.load.measurements import MeasurementFailed, measure
+from tests.load.measurements import measure
 from tests.load.processes import cores_split, files_raise, on_cores
 from tests.load.results import Results
 from tests.load.scenarios import FULL, QUICK, Plan

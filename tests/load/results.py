@@ -7,7 +7,7 @@ import statistics
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from tests.load.measurements import Sample
+from tests.load.bench import Sample
 from tests.load.scenarios import Target
 
 

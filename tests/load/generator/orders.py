@@ -36,7 +36,7 @@ class Connected:
 
 @dataclass(frozen=True)
 class Expect:
-    """Forget what was counted and expect so many frames at each client; answered by None at once."""
+    """Forget what was counted, and expect so many frames at each client that is there; answered by None at once."""
 
     frames_each: int
 

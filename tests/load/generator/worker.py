@@ -107,6 +107,7 @@ class Worker:
         return (TimedClient if is_timed else Client)(self._tally, order.requests[index])
 
     def _expect(self, order: Expect) -> None:
+        self._clients = [client for client in self._clients if client.is_open]
         for client in self._clients:
             client.reset()
         self._tally.reset(order.frames_each * len(self._clients))

@@ -1,0 +1,144 @@
+"""One measurement under way: a running server, the generator, and what they gave so far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from tests.load.generator.fleet import Fleet
+from tests.load.generator.orders import Connect, Connected, Received
+from tests.load.processes import Meter, Usage, wait_quiet
+from tests.load.publishing import Publisher
+from tests.load.scenarios import Scenario
+from tests.load.stage import Stage, handshake
+from tests.load.subjects import Server
+
+WARM_CLIENTS: Final = 50
+"""Connected and dropped before anything is measured, so that no first-time import counts."""
+
+BOTTLENECK: Final = 0.95
+"""A generator that used so much of its cores while the server did not was what limited the figure."""
+
+
+class MeasurementFailed(Exception):
+    """A server refused clients that it must hold."""
+
+
+@dataclass
+class Sample:
+    """What one measurement of one subject gave.
+
+    Attributes:
+        figures: name → number; ``report.FIGURES`` says what each is.
+        notes: what a reader of the numbers must know.
+        faults: why they are not to be trusted.
+    """
+
+    figures: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Bench:
+    """What a measurement works with."""
+
+    stage: Stage
+    scenario: Scenario
+    server: Server
+    fleet: Fleet
+    sample: Sample = field(default_factory=Sample)
+    _publishers: dict[str, Publisher] = field(default_factory=dict)
+
+    @staticmethod
+    def channel(number: int = 0) -> str:
+        """The scenario's channels by number; most have one."""
+        return f"bench:room-{number}"
+
+    def publisher(self, channel: str) -> Publisher:
+        """The one that publishes to a channel: its numbers go on from one use to the next."""
+        if channel not in self._publishers:
+            self._publishers[channel] = Publisher(self.stage.redis.port, channel)
+        return self._publishers[channel]
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for publisher in self._publishers.values():
+            publisher.close()
+
+    def meter(self) -> Meter:
+        """Read CPU clocks from now on."""
+        return Meter(self.server.pids, self.fleet.pids, [self.stage.redis_pid])
+
+    def note_usage(self, usage: Usage) -> None:
+        """Note how busy both sides were, and whether the generator was the bottleneck."""
+        load = usage.load_busy(len(self.stage.cores.load))
+        self.sample.figures |= {"server_busy": usage.server_busy, "load_busy": load}
+        if load > BOTTLENECK > usage.server_busy:
+            self.sample.faults.append(
+                f"the generator was the bottleneck: it and Redis used {load:.0%} of their cores, "
+                f"the server {usage.server_busy:.0%} of its own"
+            )
+
+    def note_received(self, received: Received) -> None:
+        """Note what was wrong with what arrived."""
+        self.sample.faults += received.faults
+        if received.lost:
+            self.sample.notes.append(f"{received.lost:,} connections were lost")
+
+    def warm(self) -> None:
+        """Let a few clients come and go.
+
+        Raises:
+            MeasurementFailed: one was refused.
+        """
+        connected = self._connect([handshake(self.channel(), "warm")] * WARM_CLIENTS, in_flight=8)
+        self.fleet.close_all()
+        self._check_accepted(connected)
+
+    def connect(self) -> Connected:
+        """Connect the scenario's clients; some may be refused."""
+        members = self.scenario.channel_members
+        clients = range(self.scenario.clients)
+        requests = [handshake(self.channel(index // members), f"user-{index}") for index in clients]
+        return self._connect(requests, self.scenario.in_flight)
+
+    def fill(self) -> None:
+        """Connect the scenario's clients and make sure that each receives.
+
+        Raises:
+            MeasurementFailed: one was refused.
+        """
+        self.warm()
+        self._check_accepted(self.connect())
+        if self.scenario.kind != "echo":
+            self.check_present(self.scenario.clients)
+        wait_quiet(self.server.pids)
+
+    def check_present(self, accepted: int) -> None:
+        """One publication per channel must reach every client that was accepted."""
+        self.fleet.expect(1)
+        for number in range(-(-self.scenario.clients // self.scenario.channel_members)):
+            self.publisher(self.channel(number)).publish()
+        received = self.fleet.collect(self.scenario.deadline_s)
+        if lost := accepted - received.expected + received.lost:
+            self.sample.notes.append(f"{lost:,} of {accepted:,} accepted clients were cut again")
+        if missing := received.expected - received.frames - received.lost:
+            self.sample.faults.append(f"{missing:,} of {accepted:,} accepted clients did not get a publication")
+
+    def _connect(self, requests: list[bytes], in_flight: int) -> Connected:
+        return self.fleet.connect(
+            Connect(
+                port=self.server.port,
+                requests=requests,
+                in_flight=in_flight,
+                deadline_s=self.scenario.deadline_s,
+                timed_every=self.scenario.timed_every,
+                kind="echo" if self.scenario.kind == "echo" else "count",
+            )
+        )
+
+    def _check_accepted(self, connected: Connected) -> None:
+        if connected.refused:
+            raise MeasurementFailed(f"{self.server.subject.title} refused clients: {connected.refused}")
+        wait_quiet(self.server.pids)
