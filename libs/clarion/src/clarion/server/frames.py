@@ -40,7 +40,7 @@ def close_code(code: Any) -> int:
         return CloseCode.NORMAL_CLOSURE
     try:
         number = int(code)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return CloseCode.INTERNAL_ERROR
     if number in EXTERNAL_CLOSE_CODES or 3000 <= number < 5000:
         return number
