@@ -11,7 +11,6 @@ import contextlib
 import ctypes
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -117,6 +116,8 @@ class Runner:
         began = time.monotonic()
         stem = re.sub(r"\W+", "-", part.name)
         log, xml = ARTEFACTS / f"{stem}.log", ARTEFACTS / f"{stem}.xml"
+        for old in (log, xml):
+            old.unlink(missing_ok=True)
         code, problem = self._pytest(part, targets, log, xml)
         counts = _counts(xml)
         if left := self._end_left():
@@ -149,18 +150,21 @@ class Runner:
                 start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on once
             )
         limit = min(time.monotonic() + part.limit_s, self._end)
-        return self._wait(process, part, log, limit)
+        try:
+            return self._wait(process, part, log, limit)
+        finally:
+            if process.poll() is None:
+                _stop(process)
 
     def _wait(self, process: subprocess.Popen[bytes], part: Part, log: Path, limit: float) -> tuple[int, str]:
         began = beat = time.monotonic()
         while process.poll() is None:
             now = time.monotonic()
             if self._is_stopping or now > limit:
-                _stop(process)
                 return 1, "interrupted" if self._is_stopping else f"not done within {now - began:.0f} s"
             if now - beat > _BEAT_S:
                 beat = now
-                done = _DONE.findall(log.read_text(errors="replace"))
+                done = _DONE.findall(_text(log))
                 print(f"tests: {part.name} ... {now - began:.0f} s, {len(done)} done", flush=True)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.2)
@@ -241,11 +245,18 @@ def _counts(xml: Path) -> Counts:
     return counts
 
 
+def _text(log: Path) -> str:
+    try:
+        return log.read_text(errors="replace")
+    except FileNotFoundError:  # another run in this folder began
+        return ""
+
+
 def _tell(part: Part, counts: Counts, problem: str, seconds: float, log: Path) -> None:
     is_bad = bool(problem) or counts.failed > 0
     print(f"tests: {part.name:<34} {counts} in {seconds:.0f} s{f' - {problem}' if problem else ''}", flush=True)
     if is_bad:
-        print(f"----- {log.relative_to(ROOT)}\n{log.read_text(errors='replace').rstrip()}\n-----", flush=True)
+        print(f"----- {log.relative_to(ROOT)}\n{_text(log).rstrip()}\n-----", flush=True)
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
@@ -276,8 +287,7 @@ def _is_in(path: str, folder: Path) -> bool:
 def main(arguments: Sequence[str]) -> int:
     """Run what was asked for and return the exit code."""
     groups, paths, options = _split(arguments)
-    shutil.rmtree(ARTEFACTS, ignore_errors=True)
-    ARTEFACTS.mkdir(parents=True)
+    ARTEFACTS.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     runner, total, failed = Runner(options), Counts(), []
     is_interrupted = False

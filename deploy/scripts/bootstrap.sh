@@ -60,7 +60,7 @@ system_missing() {
     has postgres || compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null ||
         echo "postgresql postgresql-server postgresql postgresql"
     if ! has chromium && ! has chromium-browser && ! has google-chrome; then
-        echo "chromium chromium chromium --cask=chromium"
+        echo "chromium chromium chromium chromium"
         # Without any font a page's text is boxes.
         echo "fonts-dejavu-core dejavu-sans-fonts ttf-dejavu font-dejavu"
     fi
