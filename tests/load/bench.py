@@ -74,6 +74,7 @@ class Bench:
         """Note how busy both sides were, and whether the generator was the bottleneck."""
         load = usage.load_busy(len(self.stage.cores.load))
         self.sample.figures |= {"server_busy": usage.server_busy, "load_busy": load}
+        self.sample.figures["server_waited"] = usage.server_waited
         if load > BOTTLENECK > usage.server_busy:
             self.sample.faults.append(
                 f"the generator was the bottleneck: it and Redis used {load:.0%} of their cores, "

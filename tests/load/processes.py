@@ -6,8 +6,9 @@ import os
 import resource
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import psutil
@@ -59,6 +60,19 @@ def cpu_s(pids: Sequence[int]) -> float:
     return sum(time.clock_gettime((~pid << 3) | 2) for pid in pids)
 
 
+def waited_s(pids: Sequence[int]) -> float:
+    """Seconds that the busiest thread of some processes was ready to run while its core did something else."""
+    return max(
+        (_thread_waited_s(thread) for pid in pids for thread in Path(f"/proc/{pid}/task").iterdir()), default=0.0
+    )
+
+
+def _thread_waited_s(thread: Path) -> float:
+    with suppress(OSError):  # it has ended, or the kernel keeps no such statistics
+        return int((thread / "schedstat").read_text().split()[1]) / 1e9
+    return 0.0
+
+
 def rss_bytes(pids: Sequence[int]) -> int:
     """Resident memory of processes."""
     return sum(int(psutil.Process(pid).memory_info().rss) for pid in pids)
@@ -77,6 +91,7 @@ class Usage:
     server_s: float
     generator_s: float
     redis_s: float
+    server_waited_s: float = 0.0
 
     @property
     def server_busy(self) -> float:
@@ -84,9 +99,9 @@ class Usage:
         return self.server_s / self.wall_s
 
     @property
-    def generator_busy(self) -> float:
-        """Share of one core that the generator used."""
-        return self.generator_s / self.wall_s
+    def server_waited(self) -> float:
+        """Share of the time in which something else had the server's core though the server wanted it."""
+        return self.server_waited_s / self.wall_s
 
     def load_busy(self, cores: int) -> float:
         """Share of the load's cores: generator and Redis."""
@@ -100,6 +115,7 @@ def usage_sum(usages: Sequence[Usage]) -> Usage:
         sum(usage.server_s for usage in usages),
         sum(usage.generator_s for usage in usages),
         sum(usage.redis_s for usage in usages),
+        sum(usage.server_waited_s for usage in usages),
     )
 
 
@@ -109,6 +125,7 @@ class Meter:
     def __init__(self, server: Sequence[int], generator: Sequence[int], redis: Sequence[int]) -> None:
         # This process publishes and deals out work: it counts as generator.
         self._groups = (list(server), [*generator, os.getpid()], list(redis))
+        self._waited_s = waited_s(server)
         self._start = time.monotonic(), [cpu_s(group) for group in self._groups]
 
     def read(self) -> Usage:
@@ -116,7 +133,8 @@ class Meter:
         start_s, before = self._start
         now = [cpu_s(group) for group in self._groups]
         server, generator, redis = (after - was for after, was in zip(now, before, strict=True))
-        return Usage(time.monotonic() - start_s, server, generator, redis)
+        wall_s = time.monotonic() - start_s
+        return Usage(wall_s, server, generator, redis, waited_s(self._groups[0]) - self._waited_s)
 
 
 def wait_quiet(pids: Sequence[int], deadline_s: float = 10.0) -> None:

@@ -27,6 +27,7 @@ FIGURES: Final = {
     "wall_s": ("{:,.2f}", "seconds"),
     "bursts": ("{:,.0f}", "bursts"),
     "server_busy": ("{:.0%}", "server's core"),
+    "server_waited": ("{:.0%}", "waited for it"),
     "load_busy": ("{:.0%}", "load's core"),
 }
 """Columns in their order: how a number is written, and its heading. Every scenario shows those that it has."""
