@@ -26,7 +26,7 @@ SHIFTS = """
   }).observe({ type: "layout-shift", buffered: true });
 """
 
-SMALL_TEXT_CONTRAST = """
+POOR_TEXTS = """
   () => {
     const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
     const rgba = (colour) => {
@@ -48,6 +48,8 @@ SMALL_TEXT_CONTRAST = """
     for (const node of document.querySelectorAll("body *")) {
       const hasText = [...node.childNodes].some((child) => child.nodeType === 3 && child.data.trim());
       if (!hasText || !node.checkVisibility()) continue;
+      const { right, width } = node.getBoundingClientRect();
+      if (width > 1 && right > innerWidth + 1) poor.push(`${node.className || node.tagName}: cut off at the right`);
       const pair = [luminance(rgba(getComputedStyle(node).color)), luminance(ground(node))];
       const [one, other] = pair.sort((a, b) => b - a);
       const ratio = (one + 0.05) / (other + 0.05);
@@ -59,13 +61,13 @@ SMALL_TEXT_CONTRAST = """
 
 
 def _expect_fits(page: Page) -> None:
-    """Nothing scrolls sideways, and no text has too little contrast."""
+    """Nothing scrolls sideways, and no text is cut off or has too little contrast."""
     wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert wide <= 0
     rows = page.locator("#rows")
     if rows.count():
         assert rows.evaluate("(node) => node.scrollWidth - node.clientWidth") <= 0
-    assert page.evaluate(SMALL_TEXT_CONTRAST) == []
+    assert page.evaluate(POOR_TEXTS) == []
 
 
 @pytest.mark.parametrize("view", VIEWS)
