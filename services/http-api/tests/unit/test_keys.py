@@ -138,3 +138,15 @@ def test_admin_revokes_and_never_deletes(staff: Client) -> None:
         key_caller(key)
     assert staff.post(f"/admin/keys/apikey/{row.pk}/delete/", {"post": "yes"}).status_code == 403
     assert "delete_selected" not in staff.get("/admin/keys/apikey/").content.decode()
+
+
+def test_a_key_costs_a_call_one_query(client: Client, django_assert_num_queries: object) -> None:
+    """Neither a session nor a user is looked up beside it, though a cookie comes along."""
+    client.force_login(User.objects.create_user("ada"))
+    _, key = key_create("svc", frozenset([Scope.PUBLISH]))
+    with django_assert_num_queries(1):  # type: ignore[operator]
+        answer = client.post(
+            "/api/v1/channels/a*/publications", {"data": 1}, "application/json", headers={"X-API-Key": key}
+        )
+    assert (answer.status_code, answer.json()["code"]) == (400, "name_invalid")
+    assert "session" not in answer.cookies.output()
