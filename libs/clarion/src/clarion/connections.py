@@ -25,7 +25,6 @@ class ConnectionOptions(TypedDict):
     protocol: int
     socket_timeout: float
     socket_connect_timeout: float
-    socket_keepalive: bool
     retry: Any
 
 
@@ -45,7 +44,6 @@ def _options(timeout_s: float, retry: Any) -> ConnectionOptions:
         "protocol": 2,
         "socket_timeout": timeout_s,
         "socket_connect_timeout": timeout_s,
-        "socket_keepalive": True,
         # After the bytes have left, redis-py's own retry would publish a second time.
         "retry": retry,
     }

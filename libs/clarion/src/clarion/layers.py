@@ -30,6 +30,9 @@ from clarion.values import PUBLICATION_MAX_BYTES
 
 log = structlog.stdlib.get_logger("clarion.layers")
 
+PING_INTERVAL_S: Final = 3.0
+"""How often an idle receiving connection is asked whether it lives."""
+
 RETRY_FIRST_S: Final = 0.1
 RETRY_MOST_S: Final = 2.0
 
@@ -98,7 +101,7 @@ class ClarionChannelLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
 
 
 def _host_options(host: dict[str, Any], timeout_s: float) -> dict[str, Any]:
-    return {**async_options(timeout_s), **host}
+    return {**async_options(timeout_s), "health_check_interval": PING_INTERVAL_S, **host}
 
 
 class _LoopLayer(RedisPubSubLoopLayer):  # type: ignore[misc]
@@ -212,8 +215,16 @@ class _ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
         if self._pubsub is not None and self._pubsub.subscribed:
             # A timeout here is an idle group, not a fault; redis-py reconnects and resubscribes by itself.
             self._receive_message(await self._pubsub.get_message(ignore_subscribe_messages=True, timeout=0.1))
+            await self._check_silence(self._pubsub.connection)
         else:
             await asyncio.sleep(0.1)
+
+    async def _check_silence(self, connection: Any) -> None:
+        """Give up a connection that answers no PING: redis-py sends them, and does not look for the answers."""
+        due = connection.next_health_check  # moved on by whatever is read; 0 before the first
+        if due and asyncio.get_running_loop().time() > due + PING_INTERVAL_S:
+            await connection.disconnect(nowait=True)
+            raise ConnectionError("no answer to PING")
 
     async def _tell(self, event: str, callback: Callback | None, **keys: str) -> None:
         log.warning(event, **keys)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,9 @@ from channels_redis.pubsub import RedisPubSubChannelLayer
 
 from clarion.errors import ChannelLayerUnavailable, NameInvalid
 from clarion.layers import ClarionChannelLayer
+from clarion.publisher import Publisher
+from clarion.subscriber import Subscriber
+from tests.support.child import child_start, child_stop
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until_async
 
@@ -132,6 +136,51 @@ async def test_losing_and_regaining_redis_is_told_and_members_receive_again(redi
         assert await receive(layer, channel) == {"type": "x", "n": 1}
     finally:
         await layer.flush()
+
+
+async def test_a_black_hole_is_noticed_by_the_receiving_side(redis_server: RedisServer) -> None:
+    """A Redis that keeps the connection open and answers nothing counts as lost; members receive again after it."""
+    told: list[str] = []
+    layer = ClarionChannelLayer(
+        [redis_server.url],
+        timeout_s=0.5,
+        on_disconnect=lambda: told.append("disconnect"),
+        on_reconnect=lambda: told.append("reconnect"),
+    )
+    try:
+        channel = await member(layer, "chat:x", redis_server)
+        redis_server.pause()
+        await wait_until_async(lambda: told == ["disconnect"])
+        redis_server.resume()
+        await wait_until_async(lambda: told == ["disconnect", "reconnect"])
+        with redis_server.client() as client:
+            await wait_until_async(lambda: client.pubsub_numsub("asgi__group__chat:x")[0][1] > 0)
+        await layer.group_send("chat:x", {"type": "x"})
+        assert await receive(layer, channel) == {"type": "x"}
+    finally:
+        redis_server.resume()
+        await layer.flush()
+
+
+async def test_a_unix_socket_serves_all_three(tmp_path: Path) -> None:
+    """Layer, subscriber and publisher take unix:// URLs."""
+    path = tmp_path / "redis.sock"
+    server = child_start(["redis-server", "--port", "0", "--unixsocket", path, "--save", ""], tmp_path / "log")
+    heard: list[Any] = []
+    layer = ClarionChannelLayer([f"unix://{path}"])
+    subscriber = Subscriber([f"unix://{path}"], on_messages=heard.append)
+    try:
+        await wait_until_async(path.exists)
+        subscriber.start()
+        async with asyncio.timeout(DEADLINE_S):
+            await asyncio.shield(subscriber.subscribe("asgi__group__chat:x"))
+        Publisher([f"unix://{path}"]).publish("chat:x", 1)
+        await layer.group_send("chat:x", {"type": "x"})
+        await wait_until_async(lambda: sum(len(read[b"asgi__group__chat:x"]) for read in heard) == 2)
+    finally:
+        await subscriber.stop()
+        await layer.flush()
+        child_stop(server)
 
 
 async def test_a_mailbox_is_bounded_and_drops_the_oldest(redis_server: RedisServer) -> None:
