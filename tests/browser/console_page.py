@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect
 
 DEADLINE_MS: Final = 60_000
 """Generous: the whole product and a browser share two loaded cores."""
@@ -25,10 +25,14 @@ class Seen:
 
     def watch(self, page: Page) -> None:
         """Note console errors (a refused policy is one), uncaught exceptions and requests to other origins."""
-        page.on("console", lambda message: message.type == "error" and self.errors.append(message.text))
+        page.on("console", self._said)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("request", lambda request: self._address(request.url))
         page.on("websocket", lambda socket: self._address(socket.url))
+
+    def _said(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.errors.append(message.text)
 
     def _address(self, url: str) -> None:
         if not url.replace("ws://", "http://", 1).startswith((f"{self.origin}/", "data:", "blob:")):

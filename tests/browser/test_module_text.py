@@ -93,7 +93,7 @@ def test_error_frame_is_told_from_a_message(run_module: RunModule, frame: str, i
 
 def test_json_is_indented_without_changing_it(run_module: RunModule) -> None:
     """The opened row shows the JSON that came: numbers and strings stay as they were, repeated keys too."""
-    values = [None, 1.5, 'a{,}:["\\', [], {}, [[], {}], {"a": [1, {"b": "c: d, e"}], "\u20ac": ""}]
+    values: list[object] = [None, 1.5, 'a{,}:["\\', [], {}, [[], {}], {"a": [1, {"b": "c: d, e"}], "\u20ac": ""}]
     compact = [json.dumps(value, ensure_ascii=False) for value in values]
     indented = run_module("json_text", "return arg.map(module.jsonIndent)", compact)
     assert indented == [json.dumps(value, indent=2, ensure_ascii=False) for value in values]

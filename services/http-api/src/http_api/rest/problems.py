@@ -15,6 +15,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
 from rest_framework import exceptions
 
 from clarion.errors import ClarionError, PermissionRefused, PublicationTooLarge
@@ -159,11 +160,16 @@ def not_found(request: HttpRequest, exception: Http404) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Django's ``handler500``: Django has logged what was raised. It stands alone, in case templates are at fault."""
+    """Django's ``handler500``: Django has logged what was raised. The page needs no session and no database."""
     if wants_problem(request):
         return problem_response(request, 500, "internal", ClarionError.default_detail())
-    text = f"Something went wrong inside; it has been logged as {request.META.get('HTTP_X_REQUEST_ID', '')}.\n"
-    return HttpResponse(text, status=500, content_type="text/plain; charset=utf-8")
+    detail = f"Something went wrong inside; it has been logged as {request.META.get('HTTP_X_REQUEST_ID', '')}."
+    try:
+        page = render_to_string("errors/problem.html", {"status": 500, "title": "Server Error", "detail": detail})
+    except Exception:  # noqa: BLE001 (the last handler there is: a template may be at fault)
+        log.exception("error_page.failed")
+        return HttpResponse(detail + "\n", status=500, content_type="text/plain; charset=utf-8")
+    return HttpResponse(page, status=500)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
