@@ -1,7 +1,7 @@
 """gunicorn's configuration: ``gunicorn -c gunicorn.conf.py``.
 
 The environment is read here, in the master: a wrong one ends it with exit code 78 and one line a problem, before any
-worker is forked. Source: FACTS section 5 (keep-alive) and 7 (containers).
+worker is forked. Source: deploy/nginx/README.md (keep-alive).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 redis-py 8's defaults break Channels: a read timeout of 5 s kills blocking reads, three blind retries double a
 publication, a pool of 100 raises in a reconnect storm. So every option that matters is explicit, in this one place.
 
-Source: FACTS section 0, finding 1; ADR-0001.
+Source: ADR-0001.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Each service subclasses :class:`ServiceEnv` with what it alone needs. All problems are reported at once, one a line,
 with the variable's name; production refuses to start on a development secret.
 
-Source: docs/reference/environment.md; DESIGN section 8.
+Source: docs/reference/environment.md.
 """
 
 from __future__ import annotations

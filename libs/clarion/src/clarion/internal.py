@@ -3,7 +3,7 @@
 A small threaded WSGI server of the standard library. It runs beside the service's own loop or workers, so it answers
 even when those do not: that is what a probe wants to know.
 
-Source: DESIGN section 8; docs/reference/health.md.
+Source: docs/reference/health.md.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ and serializer, both ways: a stock service can ``group_send`` to our clients and
 deadlines and pool sizes, checked names and sizes, bounded queues, an error instead of a hang when Redis is away, and
 ``on_disconnect`` / ``on_reconnect`` that are called.
 
-Source: DESIGN section 3; FACTS sections 0 and 1; ADR-0001.
+Source: ADR-0001.
 """
 
 from __future__ import annotations

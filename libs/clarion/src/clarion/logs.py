@@ -4,7 +4,7 @@ JSON in containers, coloured on a terminal. An event is ``noun.verb`` with keys;
 bound with ``structlog.contextvars``. Never a body, a token or a query string;
 :func:`redact`, the last processor, is a net under that rule.
 
-Source: docs/glossary.md, "Logs"; STYLE, "Types, lint, settings, logs".
+Source: docs/glossary.md, "Logs".
 """
 
 from __future__ import annotations

@@ -107,8 +107,8 @@ class ClarionConfig(_Table):
         namespace = namespace_of(channel)
         options = self.channel.without_namespace if namespace is None else self._by_name.get(namespace)
         if options is None:
-            where = "channels without a namespace" if namespace is None else f"the namespace {namespace!r}"
-            raise NamespaceUnknown(f"{where} is not defined")
+            undefined = "channels without a namespace are" if namespace is None else f"the namespace {namespace!r} is"
+            raise NamespaceUnknown(f"{undefined} not defined")
         return options
 
 

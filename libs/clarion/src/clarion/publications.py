@@ -3,7 +3,7 @@
 ``{"type": "clarion.publication", "data": <any JSON value>, "offset"?, "epoch"?, "tags"?, "info"?}`` is a Channels
 message, so that a stock consumer handles it in ``clarion_publication(self, event)``.
 
-Source: DESIGN section 3; ADR-0001.
+Source: ADR-0001.
 """
 
 from __future__ import annotations

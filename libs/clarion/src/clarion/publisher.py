@@ -1,9 +1,9 @@
 """Publishing from synchronous code: WSGI views, commands, Celery tasks.
 
 ``async_to_sync(group_send)`` makes a thread, a loop and a connection per call; this sends the same bytes through a
-pooled synchronous client (240 against 1,400 requests/s in one worker: FACTS section 8).
+pooled synchronous client (240 against 1,400 requests/s in one worker: ADR-0001).
 
-Source: DESIGN section 3; ADR-0001.
+Source: ADR-0001.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Services share ``auth.User``, database sessions, one secret key and one database; so what one signs in, another knows.
 
-Source: DESIGN section 8.
+Source: docs/explanation/architecture.md, "Configuration".
 """
 
 from __future__ import annotations

@@ -2,12 +2,12 @@
 
 redis-py opens and authenticates the connection (TLS, passwords, Unix sockets); then its transport is handed to
 :class:`_Burst`, which gives every message of one read to the hub in one call, grouped by Redis channel. redis-py's own
-message loop costs more than the rest of a delivery (FACTS section 1, "Reading in bursts").
+message loop costs more than the rest of a delivery (ADR-0001).
 
 Everything runs on the event loop that called :meth:`Subscriber.start`. Pub/sub is at most once: what was published
 while Redis was away is gone, and ``on_lost`` / ``on_regained`` say when that was.
 
-Source: DESIGN section 4; ADR-0001, ADR-0002.
+Source: ADR-0001, ADR-0002.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Data travels between processes as msgpack and arrives as an equal JSON value, no
 or a JSON parser elsewhere could not hold is refused at the door: NaN and Infinity, integers beyond 64 bits, lone
 surrogates, nesting beyond ``MAX_DEPTH``.
 
-Source: DESIGN section 3; RFC 8259; ADR-0001.
+Source: RFC 8259; ADR-0001.
 """
 
 from __future__ import annotations
@@ -27,21 +27,42 @@ _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 _encoder = msgspec.json.Encoder()
 
 
-def json_decode(raw: bytes | bytearray | str) -> JSON:
-    """Parse one JSON text strictly: neither NaN nor a lone surrogate, nor integers beyond 64 bits.
+def json_decode(raw: bytes) -> JSON:
+    """Parse one JSON text whose value can travel.
 
     Raises:
         JsonMalformed: HTTP 400, protocol error 107; not JSON.
         DataInvalid: HTTP 400, protocol error 107; JSON that cannot travel.
     """
+    value = json_parse(raw)
+    _walk(value, MAX_DEPTH)
+    return value
+
+
+def json_parse(raw: bytes) -> JSON:
+    """Parse one JSON text; its integers and depth are checked where the value is used (:func:`value_check`).
+
+    Raises:
+        JsonMalformed: HTTP 400, protocol error 107; not JSON.
+        DataInvalid: HTTP 400, protocol error 107; the form of JSON, but with NaN, 1e999 or a lone surrogate.
+    """
     try:
-        value = msgspec.json.decode(raw)
+        return msgspec.json.decode(raw)
     except RecursionError as exc:
         raise DataInvalid(f"the data is nested more than {MAX_DEPTH} deep") from exc
     except (msgspec.MsgspecError, UnicodeError) as exc:
-        raise JsonMalformed(f"this is not JSON: {exc}") from exc
-    _walk(value, MAX_DEPTH)
-    return value
+        raise _refusal(raw, exc) from exc
+
+
+def _refusal(raw: bytes, cause: Exception) -> DataInvalid:
+    """Python's own parser lets NaN, 1e999 and lone surrogates pass: what it takes has the form of JSON."""
+    try:
+        json.loads(raw.decode())
+    except RecursionError:
+        return DataInvalid(f"the data is nested more than {MAX_DEPTH} deep")
+    except ValueError:
+        return JsonMalformed(f"this is not JSON: {cause}")
+    return DataInvalid("the data holds NaN, Infinity, a number out of range or a lone surrogate")
 
 
 def json_encode(value: JSON) -> bytes:

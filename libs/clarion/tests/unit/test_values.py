@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import msgpack
@@ -69,8 +70,12 @@ def test_value_check_allows_the_limits() -> None:
 
 
 @pytest.mark.parametrize(
-    "raw", [b"", b"{", b"NaN", b"[1,]", b"1e999", b'"\\ud800"', b"\xff", b"'a'", b"[1] x", b"\xef\xbb\xbf1"]
-)
+    "raw",
+    [
+        b"", b"{", b"nan", b"[1,]", b"\xff", b"'a'", b"[1] x", b"\xef\xbb\xbf1", b'"a', b'"\xed\xa0\x80"', b'"\\x"',
+        b"01", b"+1", b"{1:2}", b"\x00",
+    ],
+)  # fmt: skip
 def test_json_decode_refuses_what_is_no_json(raw: bytes) -> None:
     """The strict grammar of RFC 8259, and UTF-8: code json_malformed."""
     with pytest.raises(JsonMalformed):
@@ -78,13 +83,24 @@ def test_json_decode_refuses_what_is_no_json(raw: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "raw", [b"18446744073709551616", b"-9223372036854775809", b"[" * 200 + b"]" * 200, b"[" * 9_999 + b"]" * 9_999]
-)
+    "raw",
+    [
+        b"NaN", b"[-Infinity]", b"1e999", b'"\\udc00"', b'{"\\ud800":1}', b"18446744073709551616",
+        b"-9223372036854775809", b"[" * 200 + b"]" * 200, b"[" * 9_999 + b"]" * 9_999,
+    ],
+)  # fmt: skip
 def test_json_decode_refuses_json_that_cannot_travel(raw: bytes) -> None:
-    """Integers beyond 64 bits and deep nesting are JSON, and refused all the same: code data_invalid."""
+    """It has the form of JSON, and other parsers take it; refused all the same: code data_invalid."""
     with pytest.raises(DataInvalid) as caught:
         json_decode(raw)
     assert caught.value.code == "data_invalid"
+
+
+@given(st.binary(max_size=60))
+def test_json_decode_knows_two_refusals(raw: bytes) -> None:
+    """Whatever the bytes are, they are a value or one of two errors; nothing else leaves."""
+    with contextlib.suppress(DataInvalid):
+        json_decode(raw)
 
 
 def test_publication_check_counts_bytes_of_compact_utf8() -> None:

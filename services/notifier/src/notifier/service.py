@@ -1,6 +1,6 @@
 """The notifier's process: its tasks, its internal port, its start and its end.
 
-Source: README.md; DESIGN section 7.
+Source: README.md; docs/explanation/outbox.md.
 """
 
 from __future__ import annotations

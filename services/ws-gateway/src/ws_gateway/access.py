@@ -1,6 +1,6 @@
 """Who may do what: the rules of plain rooms, without I/O.
 
-Source: DESIGN section 6; docs/protocol.md, "Plain rooms".
+Source: docs/protocol.md, "Plain rooms".
 """
 
 from __future__ import annotations

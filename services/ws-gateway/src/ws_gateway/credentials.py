@@ -3,7 +3,7 @@
 A browser cannot set headers on a WebSocket, so a token comes as ``?token=`` (short-lived there, blanked in every log)
 or as the subprotocol pair ``clarion, <token>``.
 
-Source: DESIGN section 6.
+Source: docs/protocol.md, "Plain rooms".
 """
 
 from __future__ import annotations

@@ -30,7 +30,12 @@ class HealthEndpoint:
             }
             await _answer(send, 200 if is_ready else 503, body)
         else:
-            problem = {"type": "about:blank", "title": "Not Found", "status": 404, "code": "not_found"}
+            problem = {
+                "type": "urn:clarion:problem:not_found",
+                "title": "Not Found",
+                "status": 404,
+                "code": "not_found",
+            }
             await _answer(send, 404, problem, b"application/problem+json")
 
 

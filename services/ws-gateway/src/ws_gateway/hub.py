@@ -8,7 +8,7 @@
 
 Everything runs on one event loop. A plain room's messages are delivered at most once.
 
-Source: DESIGN section 4; ADR-0002.
+Source: ADR-0002.
 """
 
 from __future__ import annotations

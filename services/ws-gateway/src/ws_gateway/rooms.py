@@ -5,7 +5,7 @@ answered by ``{"error": {"code", "message"}}`` and the socket stays. A client th
 handshake and then a close code of :class:`clarion.codes.RoomCloseCode`, because a browser cannot tell a refused
 handshake from a broken network.
 
-Source: docs/protocol.md, "Plain rooms"; DESIGN sections 5 and 6.
+Source: docs/protocol.md, "Plain rooms".
 """
 
 from __future__ import annotations

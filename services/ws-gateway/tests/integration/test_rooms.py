@@ -61,7 +61,7 @@ async def test_a_clients_frame_is_published_to_all(gateway: GatewayProcess) -> N
 @pytest.mark.parametrize(
     ("frame", "code"),
     [
-        ("{", "json_malformed"), ("", "json_malformed"), ("NaN", "json_malformed"),
+        ("{", "json_malformed"), ("", "json_malformed"), ("NaN", "data_invalid"),
         ("18446744073709551616", "data_invalid"),
         ("[" * 200 + "]" * 200, "data_invalid"), (b"1", "data_invalid"),
     ],

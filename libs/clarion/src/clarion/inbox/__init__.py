@@ -1,1 +1,1 @@
-"""The inbox: notifications, one delivery a recipient. Source: docs/explanation/outbox.md; DESIGN section 7."""
+"""The inbox: notifications, one delivery a recipient. Source: docs/explanation/outbox.md."""

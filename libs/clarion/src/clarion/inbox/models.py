@@ -1,6 +1,6 @@
 """The inbox tables: a notification is written once, its way to each recipient is a delivery.
 
-Source: DESIGN section 7; ADR-0005.
+Source: ADR-0005.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Writes of the inbox.
 
-Source: docs/explanation/outbox.md; DESIGN section 7.
+Source: docs/explanation/outbox.md.
 """
 
 from __future__ import annotations

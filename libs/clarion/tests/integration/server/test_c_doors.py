@@ -188,7 +188,7 @@ def test_scope_is_daphnes(server: ServerProcess, door: str) -> None:
 
 
 def test_network_cannot_set_the_root_path(start: Callable[..., ServerProcess]) -> None:
-    """Trap 30 and FACTS 2: a `Daphne-Root-Path` from the network is dropped, for HTTP as well; the option holds."""
+    """Trap 30: a `Daphne-Root-Path` from the network is dropped, for HTTP as well; the option holds."""
     server = start("--root-path", "/mounted")
     scope = scope_of(server, "Daphne-Root-Path: /evil")
     assert scope["root_path"] == "/mounted"
@@ -198,7 +198,7 @@ def test_network_cannot_set_the_root_path(start: Callable[..., ServerProcess]) -
 
 
 def test_client_address_is_what_the_proxy_set(start: Callable[..., ServerProcess]) -> None:
-    """FACTS 2: of an X-Forwarded-For list the last element counts, the one that nginx wrote; the rest may be forged."""
+    """Of an X-Forwarded-For list the last element counts, the one that nginx wrote; the rest may be forged."""
     server = start("--proxy-headers")
     forged = "X-Forwarded-For: 6.6.6.6, 192.0.2.7"
     assert scope_of(server, forged)["client"][0] == "192.0.2.7"
@@ -212,12 +212,12 @@ def test_client_address_is_what_the_proxy_set(start: Callable[..., ServerProcess
 
 
 def test_proxy_header_is_ignored_unless_configured(server: ServerProcess) -> None:
-    """FACTS 2: without `--proxy-headers` no header can change the client's address."""
+    """Without `--proxy-headers` no header can change the client's address."""
     assert scope_of(server, "X-Forwarded-For: 6.6.6.6", "X-Real-IP: 6.6.6.6")["client"][0] == "127.0.0.1"
 
 
 def test_named_proxy_header_is_the_only_one(start: Callable[..., ServerProcess]) -> None:
-    """FACTS 2: with `--proxy-headers-host X-Real-IP` only that header counts."""
+    """With `--proxy-headers-host X-Real-IP` only that header counts."""
     server = start("--proxy-headers", "--proxy-headers-host", "X-Real-IP")
     assert scope_of(server, "X-Forwarded-For: 6.6.6.6", "X-Real-IP: 192.0.2.1")["client"][0] == "192.0.2.1"
 

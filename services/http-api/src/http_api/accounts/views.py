@@ -15,11 +15,12 @@ from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.debug import sensitive_post_parameters
 
 from clarion.errors import ClarionError
+from clarion.values import json_parse
 from http_api.accounts.forms import SignInForm
 from http_api.accounts.services import sign_in, sign_out
 from http_api.env import env
 from http_api.errors import SignInFailed
-from http_api.rest.parsers import body_check, json_parse
+from http_api.rest.parsers import body_check
 from http_api.rest.problems import error_response
 
 

@@ -1,6 +1,6 @@
 """Django settings of http-api, for development and production alike.
 
-Source: DESIGN section 8; FACTS section 5 for what nginx sends.
+Source: docs/explanation/architecture.md, "Configuration"; deploy/nginx/README.md for what nginx sends.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Django settings of the notifier: the shared tables, the channel layer, no HTTP.
 
-Source: DESIGN section 8.
+Source: docs/explanation/architecture.md, "Configuration".
 """
 
 from __future__ import annotations

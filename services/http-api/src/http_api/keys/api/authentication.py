@@ -1,6 +1,6 @@
 """Authentication by API key: ``Authorization: Bearer clk_…`` or ``X-API-Key: clk_…``.
 
-Source: DESIGN section 6; RFC 6750 section 2.1.
+Source: docs/protocol.md; RFC 6750 section 2.1.
 """
 
 from __future__ import annotations
