@@ -81,7 +81,21 @@ def write_numbers(name: str, count: int, size: int) -> None:
     """Write numbered messages of different sizes."""
     connection = SESSIONS[name].connection
     for number in range(count):
-        connection.write(text_frame(f"{number}:".encode() + b"x" * (number * 7919 % size)))
+        connection.write(text_frame(numbered(number, size)))
+
+
+@operation
+def fill(name: str, size: int, queued: int = 300_000) -> int:
+    """Write numbered messages until so many bytes wait here, beyond the kernel's buffers; return their number."""
+    connection, number = SESSIONS[name].connection, 0
+    while connection.queued_bytes < queued:
+        connection.write(text_frame(numbered(number, size)))
+        number += 1
+    return number
+
+
+def numbered(number: int, size: int) -> bytes:
+    return f"{number}:".encode() + b"x" * (number * 7919 % size)
 
 
 @operation

@@ -56,11 +56,11 @@ def test_shutdown_waits_for_what_is_queued(start: Callable[..., ServerProcess], 
     """Trap 38: what waits for a slow reader, and the Close behind it, arrive before the process ends."""
     server = start()
     client = server.dial(receive_buffer=4096).open(f"/ws/detach?name={name}")
-    server.control("write", name=name, size=30_000, times=20)
+    count = server.control("fill", name=name, size=60_000)
     server.signal()
     frames = finish(client)
     client.close()
-    assert [len(found.payload) for found in frames[:-1]] == [30_000] * 20
+    assert [found.payload.partition(b":")[0] for found in frames[:-1]] == [b"%d" % number for number in range(count)]
     assert frames[-1].close_code == 1012
     assert server.wait() == 0
 
@@ -69,7 +69,7 @@ def test_shutdown_ends_by_its_deadline(start: Callable[..., ServerProcess], name
     """Traps 37 and 38: neither a stalled client nor an endless handler holds the drain past its deadline."""
     server = start("--drain", "2")
     server.dial(receive_buffer=4096).open(f"/ws/detach?name={name}")
-    server.control("write", name=name, size=30_000, times=30)
+    server.control("fill", name=name, size=60_000)
     server.open(f"/ws/slow_end?name={name}&seconds=60")
     began = time.monotonic()
     server.signal()
