@@ -166,7 +166,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     detail = f"Something went wrong inside; it has been logged as {request.META.get('HTTP_X_REQUEST_ID', '')}."
     try:
         page = render_to_string("errors/problem.html", {"status": 500, "title": "Server Error", "detail": detail})
-    except Exception:  # noqa: BLE001 (the last handler there is: a template may be at fault)
+    except Exception:  # the last handler there is: a template may be what is at fault
         log.exception("error_page.failed")
         return HttpResponse(detail + "\n", status=500, content_type="text/plain; charset=utf-8")
     return HttpResponse(page, status=500)

@@ -76,7 +76,9 @@ export class Composer {
   #refusal(frame) {
     const bytes = byteLength(frame);
     const most = this.seams.maxBytes;
-    if (bytes > most) return `This is ${countText(bytes)} bytes; a message holds at most ${countText(most)}. Shorten it.`;
+    if (bytes > most) {
+      return `This is ${countText(bytes)} bytes; a message holds at most ${countText(most)}. Shorten it.`;
+    }
     return errorOf(frame) && 'A message of just {"error": {"code", "message"}} is kept for the gateway. Wrap it.';
   }
 
@@ -85,17 +87,17 @@ export class Composer {
     if (event.key === "Enter" && !event.shiftKey) {
       event.preventDefault();
       this.#submit();
-    } else if (event.key === "ArrowUp" && this.#caretIsAt(0)) {
+    } else if (event.key === "ArrowUp" && this.#isAtStart()) {
       this.#browse(-1, event);
-    } else if (event.key === "ArrowDown" && this.#historyAt !== null && this.#caretIsAt(this.parts.field.value.length)) {
+    } else if (event.key === "ArrowDown" && this.#historyAt !== null) {
       this.#browse(1, event);
     }
   }
 
-  /** Whether an arrow would leave the field: the caret is at its edge, or the text is one from the history. */
-  #caretIsAt(edge) {
+  /** Whether ↑ would leave the text: the caret is before its first character, or the text is one from the history. */
+  #isAtStart() {
     const { selectionStart, selectionEnd } = this.parts.field;
-    return this.#historyAt !== null || (selectionStart === edge && selectionEnd === edge);
+    return this.#historyAt !== null || (selectionStart === 0 && selectionEnd === 0);
   }
 
   #browse(step, event) {

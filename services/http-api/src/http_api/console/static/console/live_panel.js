@@ -99,7 +99,8 @@ export class LivePanel {
     list.append(...items.slice(-MAX_ROWS).map((item) => (item.direction ? messageRow(item) : noteRow(item))));
     const height = scroller.scrollHeight;
     while (list.childElementCount > MAX_ROWS) list.firstElementChild.remove();
-    this.#tabStop(list.querySelector('.row-line[tabindex="0"]') ?? list.querySelector(".row:last-child .row-line"));
+    // Tab reaches the newest row, until the reader is in the list.
+    if (!list.contains(document.activeElement)) this.#tabStop([...list.getElementsByClassName("row-line")].at(-1));
     if (isFollowing) this.#scrollDown();
     else {
       scroller.scrollTop -= height - scroller.scrollHeight; // what is being read stays where it is
@@ -127,9 +128,11 @@ export class LivePanel {
   }
 
   #sayUnseen() {
-    const count = this.#unseen + (this.#isPaused ? this.#pending.length : 0);
-    this.parts.unseen.hidden = count === 0 && !this.#isPaused;
-    this.parts.unseen.textContent = this.#isPaused ? `Paused · ${countText(count)} new` : `${countText(count)} new ↓`;
+    const { unseen } = this.parts;
+    const held = this.#isPaused ? this.#pending.filter((item) => item.direction).length : 0;
+    const words = `${countText(this.#unseen + held)} new`;
+    unseen.hidden = this.#unseen === 0 && !this.#isPaused;
+    unseen.textContent = this.#isPaused ? `Paused · ${words}` : `${words} ↓`;
   }
 
   #rate() {

@@ -27,7 +27,7 @@ export function closeAdvice(state, channel, page) {
 }
 
 export class Notice {
-  /** @param {{box: HTMLElement, what: HTMLElement, advice: HTMLElement, code: HTMLElement, signIn: HTMLElement}} parts */
+  /** @param {Record<"box" | "what" | "advice" | "code" | "signIn", HTMLElement>} parts */
   constructor(parts) {
     this.parts = parts;
   }

@@ -37,8 +37,10 @@ export class RoomSocket {
   #seams;
 
   /**
-   * @param {{onState: (state: object) => void, onMessage: (text: string) => void, backoff: import("./backoff.js").Backoff,
-   *          WebSocket?: typeof WebSocket, clock?: typeof systemClock}} seams
+   * @param {{
+   *   onState: (state: object) => void, onMessage: (text: string) => void,
+   *   backoff: import("./backoff.js").Backoff, WebSocket?: typeof WebSocket, clock?: typeof systemClock,
+   * }} seams
    */
   constructor(seams) {
     this.#seams = { WebSocket: globalThis.WebSocket, clock: systemClock, ...seams };
