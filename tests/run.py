@@ -35,6 +35,8 @@ _LEFT_S: Final = 5
 _NOTHING_COLLECTED: Final = 5
 _DONE: Final = re.compile(r"^(\S+::.+?) (?:PASSED|FAILED|SKIPPED|ERROR|XFAIL|XPASS)\b", re.MULTILINE)
 
+_FAILURES: Final = re.compile(r"^=+ (?:ERRORS|FAILURES) =+$", re.MULTILINE)
+
 
 @dataclass(frozen=True)
 class Part:
@@ -60,6 +62,7 @@ _PACKAGES: Final = {
 }
 PARTS: Final = [
     *(Part("unit", package, "tests/unit", settings) for package, settings in _PACKAGES.items()),
+    Part("unit", ".", "tests/deploy"),
     *(Part("integration", package, "tests/integration", settings, 900) for package, settings in _PACKAGES.items()),
     Part("integration", ".", "tests/contract", limit_s=600),
     Part("e2e", ".", "tests/e2e", limit_s=1500),
@@ -256,7 +259,13 @@ def _tell(part: Part, counts: Counts, problem: str, seconds: float, log: Path) -
     is_bad = bool(problem) or counts.failed > 0
     print(f"tests: {part.name:<34} {counts} in {seconds:.0f} s{f' - {problem}' if problem else ''}", flush=True)
     if is_bad:
-        print(f"----- {log.relative_to(ROOT)}\n{_text(log).rstrip()}\n-----", flush=True)
+        print(f"----- {log.relative_to(ROOT)}\n{_what_failed(_text(log))}\n-----", flush=True)
+
+
+def _what_failed(text: str) -> str:
+    """Leave out the list of tests that passed; all of it if pytest did not come to tell what failed."""
+    start = _FAILURES.search(text)
+    return (text[start.start() :] if start else text).rstrip()
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[str], list[str], list[str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 import time
@@ -45,6 +44,7 @@ class Console:
     def __init__(self, file: Path, out: TextIO | None = None) -> None:
         self._out = out or sys.stdout
         self._is_coloured = self._out.isatty()
+        self._is_gone = False
         self._path = file
         self._file = file.open("a")
         self._colours: dict[str, str] = {}
@@ -90,7 +90,8 @@ class Console:
             return f"{stamp} {service:<10} {level:<8} {text} {keys}".rstrip()
         colour = self._colours.setdefault(service, _SERVICES[len(self._colours) % len(_SERVICES)])
         mark = f"{_LEVELS.get(level, '')}{level:<8}{_RESET}"
-        return f"{_DIM}{stamp}{_RESET} {colour}{service:<10}{_RESET} {mark} {text} {_DIM}{keys}{_RESET}"
+        tail = f" {_DIM}{keys}{_RESET}" if keys else ""
+        return f"{_DIM}{stamp}{_RESET} {colour}{service:<10}{_RESET} {mark} {text}{tail}"
 
     def _write(self, coloured: str, plain: str) -> None:
         self._file.write(plain + "\n")
@@ -99,10 +100,12 @@ class Console:
             self._file.close()
             self._path.replace(self._path.with_name(self._path.name + ".1"))
             self._file = self._path.open("a")
+        if self._is_gone:
+            return
         try:
             print(coloured if self._is_coloured else plain, file=self._out, flush=True)
         except OSError:  # the terminal or the pipe is gone: the file goes on
-            self._out = Path(os.devnull).open("w")  # noqa: SIM115 - for the rest of the run
+            self._is_gone = True
 
 
 def _parse(service: str, line: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import socket
 from collections.abc import Collection
@@ -15,14 +16,22 @@ PORT_RANGE: Final = range(18_000, 32_000)
 
 def is_free(port: int) -> bool:
     """Tell whether a server could listen on 127.0.0.1:port now."""
+    return not obstacle(port)
+
+
+def obstacle(port: int) -> str:
+    """Say why no server can listen on 127.0.0.1:port now, e.g. ``is taken by nginx (process 4711)``; "" if one can."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind(("127.0.0.1", port))
             listener.listen(1)
-        except OSError:
-            return False
-    return True
+        except PermissionError:
+            return "is for root alone"
+        except OSError as exc:
+            holder = _holder_of(port)
+            return f"is taken{f' by {holder}' if holder else ''}" if exc.errno == errno.EADDRINUSE else f"fails: {exc}"
+    return ""
 
 
 def pick_free(taken: Collection[int] = ()) -> int:
@@ -52,7 +61,7 @@ def keep_or_pick(names: Collection[str], known: dict[str, int], reserved: int) -
     return ports
 
 
-def holder_of(port: int) -> str | None:
+def _holder_of(port: int) -> str | None:
     """Name the process that listens on a port, e.g. ``nginx (process 4711)``; None if it cannot be told."""
     try:
         for connection in psutil.net_connections("tcp"):

@@ -6,7 +6,6 @@ Source: deploy/dev/README.md; docs/reference/environment.md.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import time
@@ -99,10 +98,9 @@ class Run:
 
     def _choose_ports(self) -> None:
         port = self._env.port
-        if not ports.is_free(port):
-            holder = ports.holder_of(port)
-            by = f" by {holder}" if holder else ""
-            raise CannotStart(f"port {port} is taken{by}. Choose another one: CLARION_PORT={port + 1} make up")
+        if obstacle := ports.obstacle(port):
+            other = ports.pick_free()
+            raise CannotStart(f"port {port} {obstacle}. Choose another one: CLARION_PORT={other} make up")
         self._state.ports = ports.keep_or_pick(port_names(self._env), self._state.ports, port)
         # Before anything starts: what is started carries the token that is in this file.
         self._run_dir.state_save(self._state)
@@ -217,8 +215,3 @@ def redis_conf_write(run_dir: RunDir, state: State) -> None:
         f"requirepass {state.redis_password}",
     ]
     write_private(run_dir.redis / "redis.conf", "\n".join(lines) + "\n")
-
-
-def missing_programs() -> list[str]:
-    """Return the programs that must be installed on the system and are not."""
-    return [name for name in ("redis-server", "nginx") if not shutil.which(name)]
