@@ -12,6 +12,9 @@ from tests.load.results import Results, Verdict, judge
 from tests.load.scenarios import NOISE, TARGETS, Plan, Scenario
 from tests.load.subjects import SUBJECTS
 
+QUIET: Final = 0.1
+"""A server that waits for its core for more of the time shares it with something."""
+
 FIGURES: Final = {
     "per_s": ("{:,.0f}", "/s"),
     "accepted": ("{:,.0f}", "accepted"),
@@ -73,7 +76,7 @@ def document(plan: Plan, results: Results, cores: Cores, load_before: float, too
             f"{_summary_line(verdicts, results)} How to read it: [README](../README.md).",
             "",
             f"- Machine: {machine.cpu_model()}, {machine.cores()} cores. Load average before: {load_before:.2f}.",
-            f"- Cores: {_cores_text(cores)}.",
+            f"- Cores: {_cores_text(cores)}. {_quiet_text(results)}",
             f"- Versions: {machine.versions()}.",
             f"- Medians of {plan.runs} run(s), subjects in turn, a fresh server for each measurement, loopback only.",
             f"- Command: `{command}`; it took {took_s / 60:.1f} min.",
@@ -175,6 +178,15 @@ def _cores_text(cores: Cores) -> str:
     server, load = (", ".join(map(str, sorted(part))) for part in (cores.server, cores.load))
     text = f"the measured server alone on core {server}; load generator, publisher and Redis on core {load}"
     return text if cores.are_apart else f"{text} (one core for all: compare with no other machine)"
+
+
+def _quiet_text(results: Results) -> str:
+    """How quiet the machine was, as the measured servers felt it."""
+    waited = {where: results.median(*where, "server_waited") or 0.0 for where in results.samples}
+    (scenario, subject), most = max(waited.items(), key=lambda item: item[1], default=(("", ""), 0.0))
+    if most <= QUIET:
+        return f"No server waited for its core more than {most:.0%} of the time."
+    return f"**The machine was not quiet**: in `{scenario}`, {subject} waited for its core {most:.0%} of the time."
 
 
 def _failures(results: Results) -> list[str]:

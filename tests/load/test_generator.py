@@ -17,6 +17,7 @@ from tests.load.generator.fleet import Fleet, fleet
 from tests.load.generator.orders import ClientKind, Connect, Connected, Echo, Post
 from tests.load.processes import cpu_s
 from tests.load.stage import handshake
+from tests.support.waiting import wait_until
 
 CLIENTS = 20
 SWITCH = (
@@ -105,17 +106,29 @@ def connect(load: Fleet, server: KnownServer, *, timed_every: int = 0, kind: Cli
     return load.connect(Connect(server.port, requests, deadline_s=10, timed_every=timed_every, kind=kind))
 
 
+def arrived(load: Fleet, frames: int) -> int:
+    """Wait until so many frames are there though more are expected; return how many there are a moment later."""
+    wait_until(lambda: load.collect(0.05).frames >= frames, what=f"{frames} frames arrive")
+    return load.collect(0.1).frames
+
+
 @pytest.mark.parametrize("timed_every", [0, 2])
 @pytest.mark.parametrize("size", [1, 3, 150, 4_096, 1_000_000])
 def test_generator_counts_every_frame_however_it_is_cut(load: Fleet, timed_every: int, size: int) -> None:
-    """Frames are counted exactly when a read ends in a header, in a payload, or holds hundreds of them."""
-    stream = b"".join(frame(100_000 + number) for number in range(400 if size > 100 else 3))
-    chunks = [stream[at : at + size] for at in range(0, len(stream), size)]
-    count = stream.count(b"\x81\x7e")
+    """Frames are counted when their last byte is there: reads end in headers and payloads, or hold hundreds of them."""
+    count = 400 if size > 100 else 3
+    stream = b"".join(frame(100_001 + number) for number in range(count))
+    chunks = [stream[at : at + size] for at in range(0, len(stream) - 5, size)]
+    chunks[-1] = stream[(len(chunks) - 1) * size : -5]
     with KnownServer().running() as server:
         assert connect(load, server, timed_every=timed_every).accepted == CLIENTS
+        load.expect(1)  # from the first frame a client learns the size of all
+        server.write([frame(100_000)])
+        assert load.collect(10).frames == CLIENTS
         load.expect(count)
         server.write(chunks)
+        assert arrived(load, (count - 1) * CLIENTS) == (count - 1) * CLIENTS
+        server.write([stream[-5:]])
         received = load.collect(10)
         assert (received.frames, received.faults, received.lost) == (count * CLIENTS, [], 0)
         load.close_all()
@@ -130,13 +143,14 @@ def test_generator_counts_on_after_pings_in_between(load: Fleet) -> None:
         return b"".join(frame(next(numbers)) for _ in range(count))
 
     chunks = [text(1), text(3), ping + text(2), text(2) + ping, text(1) + ping + text(1), ping[:1], ping[1:], text(5)]
-    chunks += [b"\x89", b"\x00" + text(2)[:-7]]
+    cut = text(2)
+    chunks += [cut[:-7], cut[-7:] + ping + text(1), b"\x89", b"\x00" + text(1)]
     with KnownServer().running() as server:
         connect(load, server, timed_every=4)
-        load.expect(1 + 3 + 2 + 2 + 2 + 5 + 1)
+        load.expect(19)
         server.write(chunks)
         received = load.collect(10)
-        assert (received.frames, received.faults) == (16 * CLIENTS, [])
+        assert (received.frames, received.faults) == (19 * CLIENTS, [])
         load.close_all()
 
 
@@ -147,8 +161,9 @@ def test_generator_reports_what_is_missing_twice_or_closed(load: Fleet) -> None:
         load.expect(4)
         server.write([frame(100_000), frame(100_001), frame(100_001)])
         server.write([b"\x88\x02\x03\xf4"])
-        received = load.collect(0.5)
-        assert (received.frames, received.expected) == (3 * CLIENTS, 4 * CLIENTS)
+        assert arrived(load, 3 * CLIENTS) == 3 * CLIENTS
+        received = load.collect(0.1)
+        assert received.expected == 4 * CLIENTS
         assert any("100001 came after 100001" in fault for fault in received.faults)
         assert any("closed with 1012" in fault for fault in received.faults)
         load.close_all()
