@@ -102,7 +102,7 @@ def test_a_worker_that_dies_is_replaced(start_service: StartService, shared_redi
     service = start_service(shared_redis_url)
     [worker] = service.workers()
     worker.kill()
-    wait_until(lambda: service.workers() and service.workers()[0].pid != worker.pid, what="a new worker")
+    wait_until(lambda: [other for other in service.workers() if other.pid != worker.pid], what="a new worker")
 
     def answers() -> bool:
         try:
