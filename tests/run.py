@@ -66,6 +66,7 @@ PARTS: Final = [
     *(Part("integration", package, "tests/integration", settings, 900) for package, settings in _PACKAGES.items()),
     Part("integration", ".", "tests/contract", limit_s=600),
     Part("e2e", ".", "tests/e2e", limit_s=1500),
+    Part("e2e", ".", "tests/load", limit_s=180),  # the load generator alone; `make bench` is no test
     Part("browser", ".", "tests/browser", limit_s=1200),
 ]
 

@@ -7,6 +7,7 @@ import gc
 import os
 import time
 from collections import Counter
+from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any, Final, TypeVar
@@ -117,7 +118,9 @@ class Worker:
         done = asyncio.Event()
         tally.on_done = done.set
         if tally.frames < tally.target:
-            await asyncio.wait([asyncio.create_task(done.wait())], timeout=order.deadline_s)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(order.deadline_s):
+                    await done.wait()
         tally.on_done = lambda: None
         common = Counter(tally.faults).most_common(10)
         faults = [f"{text} ({count} times)" for text, count in common]
