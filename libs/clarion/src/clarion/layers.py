@@ -116,14 +116,33 @@ class _LoopLayer(RedisPubSubLoopLayer):  # type: ignore[misc]
             channel_layer=layer,
         )
         self._shards = [_ShardConnection(host, self) for host in hosts]
+        self._groups_of: dict[str, set[str]] = {}
+
+    async def receive(self, channel: str) -> Message:
+        """Wait for the next message of a layer channel.
+
+        Cancelled, it gives the channel up and takes it out of its groups: a consumer that ended by an exception has not
+        called ``group_discard``, and the stock layer keeps such members, and their subscriptions, for good.
+        """
+        try:
+            return cast("Message", await super().receive(channel))
+        except asyncio.CancelledError:
+            for group in self._groups_of.pop(channel, ()):
+                await super().group_discard(group, channel)
+            raise
 
     async def group_add(self, group: str, channel: str) -> None:
         """Add a layer channel of this process to a group; the subscription has been sent to Redis on return."""
         await super().group_add(channel_check(group), channel)
+        self._groups_of.setdefault(channel, set()).add(group)
 
     async def group_discard(self, group: str, channel: str) -> None:
         """Take a layer channel out of a group; nothing happens if it is not in it."""
         await super().group_discard(channel_check(group), channel)
+        groups = self._groups_of.get(channel, set())
+        groups.discard(group)
+        if not groups:
+            self._groups_of.pop(channel, None)
 
     async def group_send(self, group: str, message: Message) -> None:
         """Send a message to every member of a group: one ``PUBLISH``, whatever the group's size."""

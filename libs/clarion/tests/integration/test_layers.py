@@ -183,6 +183,25 @@ async def test_a_unix_socket_serves_all_three(tmp_path: Path) -> None:
         child_stop(server)
 
 
+async def test_a_consumer_that_ends_without_group_discard_leaves_nothing(
+    redis_server: RedisServer, layer: ClarionChannelLayer
+) -> None:
+    """Its receive is cancelled with it: no member, no group and no Redis subscription stay; other members do."""
+    gone, stays = await member(layer, "chat:x", redis_server), await member(layer, "chat:x", redis_server)
+    await layer.group_add("chat:y", gone)
+    waiting = asyncio.create_task(layer.receive(gone))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    state = layer._get_layer()
+    assert list(state.groups) == ["asgi__group__chat:x"]
+    assert state.groups["asgi__group__chat:x"] == {stays}
+    with redis_server.client() as client:
+        await wait_until_async(lambda: client.pubsub_numsub("asgi__group__chat:y")[0][1] == 0)
+    await layer.group_send("chat:x", {"type": "x"})
+    assert await receive(layer, stays) == {"type": "x"}
+
+
 async def test_a_mailbox_is_bounded_and_drops_the_oldest(redis_server: RedisServer) -> None:
     """A consumer that does not read holds at most `capacity` messages."""
     layer = ClarionChannelLayer([redis_server.url], capacity=10)
