@@ -105,7 +105,8 @@ def _program(run_dir: RunDir, program: Program) -> str:
             "stopwaitsecs": str(program.stop_wait_s),
             "killasgroup": "true",
             "redirect_stderr": "true",
-            "stdout_logfile": str(run_dir.log / f"{program.name}.log"),
+            # the supervisor expands this one twice
+            "stdout_logfile": str(run_dir.log / f"{program.name}.log").replace("%", "%%"),
             "stdout_logfile_maxbytes": "5MB",
             "stdout_logfile_backups": "1",
         },

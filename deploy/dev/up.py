@@ -31,6 +31,8 @@ from deploy.dev.tail import Tail
 _POLL_S: Final = 0.1
 _ACCESS_LOG_BYTES: Final = 10_000_000
 _LEFT_WAIT_S: Final = 15.0
+_PROGRAM_OF: Final = {"requests": "nginx", "errors": "supervisor"}
+"""Whose lines a file holds, where it is not named after its program."""
 
 
 class CannotStart(Exception):
@@ -142,6 +144,7 @@ class Run:
         tails = {program.name: Tail(self._run_dir.log / f"{program.name}.log") for program in supervised}
         tails["requests"] = Tail(self._access_log, truncate_at_bytes=_ACCESS_LOG_BYTES)
         tails["supervisor"] = Tail(self._run_dir.log / "supervisor.log")
+        tails["errors"] = Tail(self._run_dir.log / "supervisor-errors.log")
         return tails
 
     def _supervisor_start(self) -> subprocess.Popen[bytes]:
@@ -163,6 +166,7 @@ class Run:
         while not self._stops:
             self._show()
             if supervisor.poll() is not None:
+                self._show()
                 self._console.say(f"The supervisor ended by itself (code {supervisor.returncode}).")
                 return 1
             if readiness.failure:
@@ -183,7 +187,7 @@ class Run:
     def _show(self) -> None:
         for name, tail in self._tails.items():
             for line in tail.lines():
-                self._console.event("nginx" if name == "requests" else name, line)
+                self._console.event(_PROGRAM_OF.get(name, name), line)
 
     def _end(self, supervisor: subprocess.Popen[bytes]) -> None:
         """Stop everything; a second signal hurries. Nothing is left when this returns."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from supervisor.options import ServerOptions
 from supervisor.states import ProcessStates
 
 from deploy.dev import ports
@@ -95,13 +96,17 @@ def test_services_see_nothing_of_another_project(run_dir: RunDir, monkeypatch: p
 
 
 def test_supervisor_conf_survives_odd_paths(run_dir: RunDir) -> None:
-    """Blanks and percent signs in the run folder's path reach the supervisor as they are."""
+    """Blanks and percent signs in the run folder's path are read by the supervisor as they are."""
     state = _state()
     supervisor_conf_write(run_dir, state.instance, programs(DevEnv(run_dir=run_dir.path), run_dir, state))
-    text = run_dir.supervisor_conf.read_text()
-    assert "my run 100%%/log" in text
-    assert "100%/" not in text
     assert stat.S_IMODE(run_dir.supervisor_conf.stat().st_mode) == 0o600
+    options = ServerOptions()
+    options.realize(["-c", str(run_dir.supervisor_conf)])
+    groups = {config.name: config for config in options.process_group_configs}
+    assert set(groups) == {"clarion", "redis", "nginx"}
+    (redis,) = groups["redis"].process_configs
+    assert redis.stdout_logfile == str(run_dir.log / "redis.log")
+    assert redis.directory == str(run_dir.redis)
 
 
 @pytest.mark.parametrize(
