@@ -13,7 +13,7 @@ from websockets.asyncio.client import connect
 
 from tests.support.product import Product, product
 from tests.support.waiting import wait_until
-from tests.support.websocket import receive_json, room_join, room_url, wait_closed
+from tests.support.websocket import room_join, room_url, wait_closed
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -82,15 +82,6 @@ def test_nginx_keeps_a_harmless_request_id_and_replaces_others(product: Product)
     assert kept.headers["X-Request-ID"] == kept.json()["request_id"] == "order-4711-a"
     forged = httpx.get(f"{product.url}/metrics", headers={"X-Request-ID": 'x","level":"y'}, trust_env=False)
     assert re.fullmatch(r"[0-9a-f]{32}", forged.headers["X-Request-ID"])
-
-
-async def test_nginx_strips_daphne_root_path(product: Product) -> None:
-    """A client's Daphne-Root-Path, which daphne would believe, does not move it to another path."""
-    token = product.token("u1")
-    async with await room_join(product.url, "chat:root", token, headers={"Daphne-Root-Path": "/ws/lab:other"}) as room:
-        product.publish("lab:other", {"wrong": 1})
-        product.publish("chat:root", {"right": 1})
-        assert await receive_json(room) == {"right": 1}
 
 
 def test_nginx_sends_a_browser_home_from_localhost(product: Product) -> None:

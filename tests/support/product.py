@@ -154,6 +154,11 @@ class Product:
                 continue
         return 0
 
+    def tree(self) -> list[psutil.Process]:
+        """The supervisor and all below it, found by who started whom: not by what marks a process of this run."""
+        supervisor = psutil.Process(self.supervisor_pid())
+        return [supervisor, *supervisor.children(recursive=True)]
+
     def supervisor_pid(self) -> int:
         """Process id of the supervisor."""
         return int((self.run_dir / "supervisord.pid").read_text())
