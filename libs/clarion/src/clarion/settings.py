@@ -43,6 +43,9 @@ def database_options(url: str) -> dict[str, Any]:
             "timeout": 20,
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
         }
+    elif database["ENGINE"] == "django.db.backends.postgresql":
+        # A database that is away must fail a request, not hold its thread: libpq waits for ever by default.
+        database["OPTIONS"] = {"connect_timeout": 3, "tcp_user_timeout": 10_000, **database.get("OPTIONS", {})}
     return database
 
 

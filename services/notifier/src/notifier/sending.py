@@ -101,7 +101,7 @@ class Sender:
     async def _message(self, message: ClaimedMessage, outcome: Outcome) -> bool:
         """Send one message and note what became of it. Returns whether the next one may follow."""
         try:
-            await self._layer.group_send(message.channel, publication(json_decode(message.data)))
+            await self._layer.group_send(message.channel, publication(json_decode(message.data.encode())))
         except ChannelLayerUnavailable:
             # It may have arrived all the same: then it is sent twice, which "at least once" allows.
             outcome.is_outage = True

@@ -17,7 +17,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.executor import MigrationExecutor
 
 from clarion.errors import ClarionError
-from http_api.publishing.services import publisher
+from clarion.publisher import get_publisher
 
 log = structlog.get_logger(__name__)
 
@@ -80,7 +80,7 @@ def database_check() -> None:
 def redis_check() -> None:
     """Ask every Redis shard."""
     try:
-        publisher().ping()
+        get_publisher().ping()
     except ClarionError as exc:
         raise CheckFailed("unavailable") from exc
 

@@ -2,38 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
-
+import clarion
 from clarion.names import channel_check
-from clarion.publisher import Publisher
+from clarion.outbox.services import Published
 from clarion.values import JSON
 from http_api.env import env
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """A publication that Redis has taken.
-
-    Attributes:
-        channel: where it went.
-        id: its own id, a UUIDv7.
-    """
-
-    channel: str
-    id: str
-
-
-@cache
-def publisher() -> Publisher:
-    """This process's publisher: at most one Redis connection a thread and shard, kept open."""
-    return Publisher(
-        env.redis_urls,
-        prefix=env.layer_prefix,
-        timeout_s=env.redis_timeout_s,
-        max_connections=env.http_threads,
-        publication_bytes=env.clarion_config.limits.publication_bytes,
-    )
 
 
 def channel_open(channel: str) -> str:
@@ -48,7 +21,7 @@ def channel_open(channel: str) -> str:
 
 
 def publication_send(channel: str, data: JSON) -> Published:
-    """Send one publication to every subscriber of a channel, at most once.
+    """Send one publication to every subscriber of a channel, at once and at most once.
 
     Raises:
         NameInvalid: HTTP 400.
@@ -56,4 +29,4 @@ def publication_send(channel: str, data: JSON) -> Published:
         PublicationTooLarge: HTTP 413; over ``limits.publication_bytes`` as compact JSON.
         ChannelLayerUnavailable: HTTP 503; Redis did not answer within ``redis_timeout_s``.
     """
-    return Published(channel, publisher().publish(channel, data))
+    return clarion.publish(channel, data)

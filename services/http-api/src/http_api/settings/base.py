@@ -5,8 +5,6 @@ Source: docs/explanation/architecture.md, "Configuration"; deploy/nginx/README.m
 
 from __future__ import annotations
 
-from typing import Any
-
 import clarion.settings
 from clarion.logs import logging_config
 from http_api.env import env
@@ -57,12 +55,7 @@ TEMPLATES = [
     }
 ]
 
-DATABASES: dict[str, Any] = clarion.settings.databases(env)
-if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
-    # A database that is away must fail a request, not hold its thread: libpq waits for ever by default.
-    DATABASES["default"]["OPTIONS"] = {"connect_timeout": 3, "tcp_user_timeout": 10_000} | DATABASES["default"].get(
-        "OPTIONS", {}
-    )
+DATABASES = clarion.settings.databases(env)
 DEFAULT_AUTO_FIELD = clarion.settings.DEFAULT_AUTO_FIELD
 CHANNEL_LAYERS = clarion.settings.channel_layers(env)
 

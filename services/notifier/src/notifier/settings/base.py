@@ -19,14 +19,12 @@ INSTALLED_APPS = clarion.settings.SHARED_APPS
 DATABASES: dict[str, Any] = clarion.settings.databases(env)
 _options: dict[str, Any] = DATABASES["default"].setdefault("OPTIONS", {})
 if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
-    # A database that is away must fail a claim, not hold its thread: libpq waits for ever by default.
+    # A claim must fail long before its lease ends, not hold its thread; what the URL itself says comes first.
     _limits: dict[str, Any] = {
-        "connect_timeout": 3,
-        "tcp_user_timeout": 5_000,
         "options": "-c statement_timeout=5s -c lock_timeout=4s",
         "application_name": "clarion-notifier",
     }
-    DATABASES["default"]["OPTIONS"] = _limits | _options
+    DATABASES["default"]["OPTIONS"] = _limits | _options | {"tcp_user_timeout": 5_000}
 else:
     _options["timeout"] = 4  # the busy timeout, in seconds
 DEFAULT_AUTO_FIELD = clarion.settings.DEFAULT_AUTO_FIELD
