@@ -170,6 +170,7 @@ class Runner:
                 beat = now
                 done = _DONE.findall(_text(log))
                 print(f"tests: {part.name} ... {now - began:.0f} s, {len(done)} done", flush=True)
+            _reap_orphans(process.pid)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(0.2)
         return process.returncode, ""
@@ -211,6 +212,15 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def _reap_orphans(pytest_pid: int) -> None:
+    """Bury the orphans that came to this process, as init would: tests wait until a process is gone."""
+    with contextlib.suppress(ChildProcessError):
+        while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            if ended.si_pid == pytest_pid:  # subprocess asks for that one itself
+                return
+            os.waitpid(ended.si_pid, 0)
 
 
 def _living_children() -> list[psutil.Process]:
