@@ -253,6 +253,7 @@ async def hold(scope: Scope, receive: Receive, send: Send, query: Query) -> None
             seen.append(message["text"])
             if message["text"] == "report":
                 JOURNAL[name].append(["ordered", len(seen), seen[:-1] == [str(n) for n in range(len(seen) - 1)]])
+                seen.clear()
 
 
 async def sender(scope: Scope, receive: Receive, send: Send, query: Query) -> None:
@@ -359,7 +360,11 @@ async def serve_http(scope: Scope, receive: Receive, send: Send) -> None:
             break
     path = scope["path"]
     if path == "/hang":
-        await asyncio.sleep(60)
+        JOURNAL["hang"].append(["entered"])
+        try:
+            await asyncio.sleep(60)
+        finally:
+            JOURNAL["hang"].append(["left"])
     if path == "/raise":
         raise RuntimeError("raised by an HTTP view")
     if path == "/slow":

@@ -225,3 +225,15 @@ def test_named_proxy_header_is_the_only_one(start: Callable[..., ServerProcess])
 def test_http_keep_alive_outlasts_nginx(server: ServerProcess) -> None:
     """Trap 31: an idle HTTP connection is kept longer than nginx's 60 s, so that nginx is the one who closes."""
     assert server.control("keep_alive") > 60
+
+
+def test_reset_behind_an_http_request_is_noticed(start: Callable[..., ServerProcess]) -> None:
+    """Traps 9 and 27: a client that is reset right behind its request leaves no application and no entry."""
+    server = start("--application-close-timeout", "1", "--drain", "1")
+    for _ in range(3):
+        client = server.dial()
+        client.send(b"GET /hang HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        client.reset()
+    server.wait_for("hang", "entered")
+    wait_until(lambda: server.control("counts")["entries"] == 1, 15, what="the end of the lost requests")  # this one
+    assert server.journal("hang").count(["left"]) == server.journal("hang").count(["entered"])
