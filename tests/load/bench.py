@@ -68,13 +68,13 @@ class Bench:
 
     def meter(self) -> Meter:
         """Read CPU clocks from now on."""
-        return Meter(self.server.pids, self.fleet.pids, [self.stage.redis_pid])
+        return Meter(self.server.pids, self.fleet.pids, [self.stage.redis_pid], self.stage.cores.server)
 
     def note_usage(self, usage: Usage) -> None:
         """Note how busy both sides were, and whether the generator was the bottleneck."""
         load = usage.load_busy(len(self.stage.cores.load))
         self.sample.figures |= {"server_busy": usage.server_busy, "load_busy": load}
-        self.sample.figures["server_waited"] = usage.server_waited
+        self.sample.figures["others_busy"] = usage.others_busy
         if load > BOTTLENECK > usage.server_busy:
             self.sample.faults.append(
                 f"the generator was the bottleneck: it and Redis used {load:.0%} of their cores, "

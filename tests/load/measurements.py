@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -51,11 +52,11 @@ def _measure_connect(bench: Bench) -> None:
     figures |= {
         "accepted": connected.accepted,
         "refused": scenario.clients - connected.accepted,
-        "cpu_us": server_s / max(connected.accepted, 1) * 1e6,
+        "cpu_us": _each_us(server_s, connected.accepted),
         "wall_s": usage.wall_s,
     }
     if scenario.in_flight:  # in a storm the memory of all that waits at once is not what an idle connection takes
-        figures["idle_kib"] = (rss_bytes(pids) - rss) / 1024 / max(connected.accepted, 1)
+        figures["idle_kib"] = (rss_bytes(pids) - rss) / 1024 / connected.accepted if connected.accepted else math.nan
     bench.check_present(connected.accepted)
 
 
@@ -86,7 +87,7 @@ def _measure_burst(bench: Bench) -> None:
     bench.note_usage(usage_sum(usages))
     sample.figures |= {
         "per_s": statistics.median(rates),
-        "cpu_us": sum(usage.server_s for usage in usages) / max(arrived, 1) * 1e6,
+        "cpu_us": _each_us(sum(usage.server_s for usage in usages), arrived),
         "missing": received.expected - received.frames,
         "bursts": len(rates),
     }
@@ -111,7 +112,7 @@ def _measure_steady(bench: Bench) -> None:
     bench.sample.figures |= {
         "p50_ms": _percentile(latencies, 0.5) / 1e6,
         "p99_ms": _percentile(latencies, 0.99) / 1e6,
-        "cpu_us": usage.server_s / max(received.frames, 1) * 1e6,
+        "cpu_us": _each_us(usage.server_s, received.frames),
         "missing": received.expected - received.frames,
     }
 
@@ -128,7 +129,7 @@ def _measure_echo(bench: Bench) -> None:
     bench.note_usage(usage)
     bench.sample.figures |= {
         "per_s": echoed.round_trips / echoed.wall_s,
-        "cpu_us": usage.server_s / max(echoed.round_trips, 1) * 1e6,
+        "cpu_us": _each_us(usage.server_s, echoed.round_trips),
     }
 
 
@@ -152,7 +153,7 @@ def _measure_publish(bench: Bench) -> None:
     good = posted.statuses.get(202, 0)
     bench.sample.figures |= {
         "per_s": good / posted.wall_s,
-        "cpu_us": usage.server_s / max(good, 1) * 1e6,
+        "cpu_us": _each_us(usage.server_s, good),
         "errors": sum(posted.statuses.values()) - good,
         "redis_before": before,
         "redis_growth": _redis_connections(bench.stage) - before,
@@ -166,6 +167,10 @@ _KINDS: Final[dict[Kind, Callable[[Bench], None]]] = {
     "echo": _measure_echo,
     "publish": _measure_publish,
 }
+
+
+def _each_us(cpu_s: float, count: int) -> float:
+    return cpu_s / count * 1e6 if count else math.nan
 
 
 def _redis_connections(stage: Stage) -> int:

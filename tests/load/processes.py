@@ -6,7 +6,7 @@ import os
 import resource
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -60,17 +60,13 @@ def cpu_s(pids: Sequence[int]) -> float:
     return sum(time.clock_gettime((~pid << 3) | 2) for pid in pids)
 
 
-def waited_s(pids: Sequence[int]) -> float:
-    """Seconds that the busiest thread of some processes was ready to run while its core did something else."""
-    return max(
-        (_thread_waited_s(thread) for pid in pids for thread in Path(f"/proc/{pid}/task").iterdir()), default=0.0
-    )
-
-
-def _thread_waited_s(thread: Path) -> float:
-    with suppress(OSError):  # it has ended, or the kernel keeps no such statistics
-        return int((thread / "schedstat").read_text().split()[1]) / 1e9
-    return 0.0
+def core_busy_s(cores: frozenset[int]) -> float:
+    """Seconds that some cores were not idle since the system's start, whoever used them, in steps of 10 ms."""
+    names = {f"cpu{core}" for core in cores}
+    lines = [line.split() for line in Path("/proc/stat").read_text().splitlines() if line.startswith("cpu")]
+    # user nice system idle iowait irq softirq steal: proc(5)
+    ticks = sum(int(line[column]) for line in lines if line[0] in names for column in (1, 2, 3, 6, 7, 8))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def rss_bytes(pids: Sequence[int]) -> int:
@@ -91,7 +87,7 @@ class Usage:
     server_s: float
     generator_s: float
     redis_s: float
-    server_waited_s: float = 0.0
+    others_s: float
 
     @property
     def server_busy(self) -> float:
@@ -99,9 +95,9 @@ class Usage:
         return self.server_s / self.wall_s
 
     @property
-    def server_waited(self) -> float:
-        """Share of the time in which something else had the server's core though the server wanted it."""
-        return self.server_waited_s / self.wall_s
+    def others_busy(self) -> float:
+        """Share of the server's core that something else used: it should have been the server's alone."""
+        return max(0.0, self.others_s / self.wall_s)
 
     def load_busy(self, cores: int) -> float:
         """Share of the load's cores: generator and Redis."""
@@ -115,26 +111,29 @@ def usage_sum(usages: Sequence[Usage]) -> Usage:
         sum(usage.server_s for usage in usages),
         sum(usage.generator_s for usage in usages),
         sum(usage.redis_s for usage in usages),
-        sum(usage.server_waited_s for usage in usages),
+        sum(usage.others_s for usage in usages),
     )
 
 
 class Meter:
     """Reads CPU clocks from its making on."""
 
-    def __init__(self, server: Sequence[int], generator: Sequence[int], redis: Sequence[int]) -> None:
+    def __init__(
+        self, server: Sequence[int], generator: Sequence[int], redis: Sequence[int], server_cores: frozenset[int]
+    ) -> None:
         # This process publishes and deals out work: it counts as generator.
         self._groups = (list(server), [*generator, os.getpid()], list(redis))
-        self._waited_s = waited_s(server)
-        self._start = time.monotonic(), [cpu_s(group) for group in self._groups]
+        self._cores = server_cores
+        self._start = time.monotonic(), [cpu_s(group) for group in self._groups], core_busy_s(server_cores)
 
     def read(self) -> Usage:
         """What was used since."""
-        start_s, before = self._start
+        start_s, before, busy_before_s = self._start
         now = [cpu_s(group) for group in self._groups]
         server, generator, redis = (after - was for after, was in zip(now, before, strict=True))
         wall_s = time.monotonic() - start_s
-        return Usage(wall_s, server, generator, redis, waited_s(self._groups[0]) - self._waited_s)
+        others = core_busy_s(self._cores) - busy_before_s - server
+        return Usage(wall_s, server, generator, redis, others)
 
 
 def wait_quiet(pids: Sequence[int], deadline_s: float = 10.0) -> None:

@@ -13,7 +13,7 @@ from tests.load.scenarios import NOISE, TARGETS, Plan, Scenario
 from tests.load.subjects import SUBJECTS
 
 QUIET: Final = 0.1
-"""A server that waits for its core for more of the time shares it with something."""
+"""A server whose core others use for more than this share of the time does not have it alone."""
 
 FIGURES: Final = {
     "per_s": ("{:,.0f}", "/s"),
@@ -30,7 +30,7 @@ FIGURES: Final = {
     "wall_s": ("{:,.2f}", "seconds"),
     "bursts": ("{:,.0f}", "bursts"),
     "server_busy": ("{:.0%}", "server's core"),
-    "server_waited": ("{:.0%}", "waited for it"),
+    "others_busy": ("{:.0%}", "others on it"),
     "load_busy": ("{:.0%}", "load's core"),
 }
 """Columns in their order: how a number is written, and its heading. Every scenario shows those that it has."""
@@ -182,11 +182,14 @@ def _cores_text(cores: Cores) -> str:
 
 def _quiet_text(results: Results) -> str:
     """How quiet the machine was, as the measured servers felt it."""
-    waited = {where: results.median(*where, "server_waited") or 0.0 for where in results.samples}
-    (scenario, subject), most = max(waited.items(), key=lambda item: item[1], default=(("", ""), 0.0))
+    others = {where: results.median(*where, "others_busy") or 0.0 for where in results.samples}
+    (scenario, subject), most = max(others.items(), key=lambda item: item[1], default=(("", ""), 0.0))
     if most <= QUIET:
-        return f"No server waited for its core more than {most:.0%} of the time."
-    return f"**The machine was not quiet**: in `{scenario}`, {subject} waited for its core {most:.0%} of the time."
+        return f"Others used at most {most:.0%} of the server's core."
+    return (
+        "**The machine was not quiet**: others used up to "
+        f"{most:.0%} of the server's core (`{scenario}`, {SUBJECTS[subject].title})."
+    )
 
 
 def _failures(results: Results) -> list[str]:

@@ -26,7 +26,8 @@ class Results:
     def values(self, scenario: str, subject: str, figure: str) -> list[float]:
         """A figure in each run."""
         samples = self.samples.get((scenario, subject), [])
-        return [sample.figures[figure] for sample in samples if figure in sample.figures]
+        figures = [sample.figures[figure] for sample in samples if figure in sample.figures]
+        return [value for value in figures if not math.isnan(value)]  # e.g. CPU per client where none was accepted
 
     def median(self, scenario: str, subject: str, figure: str) -> float | None:
         """A figure's median, None where there is none."""
