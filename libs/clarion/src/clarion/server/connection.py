@@ -10,10 +10,10 @@ import logging
 from errno import EAGAIN, ENOBUFS, EWOULDBLOCK
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet import tcp, unix
 from websockets.protocol import OPEN, SEND_EOF
 
 from clarion.server import frames
+from clarion.server.transports import TcpTransport, UnixTransport
 
 if TYPE_CHECKING:
     import socket
@@ -50,7 +50,7 @@ class Connection:
         # The socket object, never its number: after the close `send` fails, while the number may by then belong
         # to a stranger (trap 1). None on TLS, whose transport passes every attribute through to the TCP transport
         # below: a raw send would go out in clear (trap 2).
-        plain = type(transport) in (tcp.Server, unix.Server) and not transport.TLS
+        plain = type(transport) in (TcpTransport, UnixTransport) and not transport.TLS
         self._socket: socket.socket | None = transport.socket if plain else None
         # `socket.send` while the connection is open and nothing waits, else None: the one check of `write`.
         self._fast: Callable[[bytes], int] | None = None

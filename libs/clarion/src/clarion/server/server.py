@@ -16,7 +16,7 @@ from twisted.internet import reactor as twisted_reactor
 from twisted.internet.interfaces import ISSLTransport
 from twisted.logger import STDLibLogObserver, globalLogBeginner
 
-from clarion.server import listening
+from clarion.server import listening, transports
 from clarion.server.asgi import Application
 from clarion.server.budget import Budget
 from clarion.server.drain import drain
@@ -150,6 +150,7 @@ class Server(DaphneServer):
     def listen_success(self, port: Any) -> None:
         """Keep the port: it must stop listening when the drain begins (trap 39)."""
         self.ports.append(port)
+        transports.install(port)  # nothing has been accepted yet: the reactor does not run
         address = port.getHost()
         if hasattr(address, "host") and hasattr(address, "port"):
             self.listening_addresses.append((address.host, address.port))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import random
-from socket import SO_ERROR, SOL_SOCKET
 from typing import TYPE_CHECKING, Any, Protocol
 
 from websockets.frames import CloseCode, Frame, Opcode
@@ -95,7 +94,6 @@ class WebSocket(Connection):
         """Take the driver of the application that is about to answer."""
         self._driver = driver
         self._shared.sockets.add(self)
-        self._look_for_reset()
         if self._shared.connect_timeout_s is not None:
             self._shared.wheel.schedule(self, self._shared.connect_timeout_s)
 
@@ -177,22 +175,6 @@ class WebSocket(Connection):
             # Reading is not paused while the application makes up its mind (trap 24), so this is the bound.
             if self._protocol is None and len(self._held) > MAX_EARLY_BYTES:
                 self.lose("too much was sent before the handshake's end")
-        self._look_for_reset()
-
-    def _look_for_reset(self) -> None:
-        """Watch a socket anew that was reset behind its last bytes.
-
-        libuv stops to watch a socket that has an error, after one call for the bytes before it; Twisted does not
-        know, and nobody would read the rest or notice the end before the next ping (trap 9).
-        """
-        transport = self._transport
-        if transport is not None and transport.socket.getsockopt(SOL_SOCKET, SO_ERROR):  # which takes the error away
-            transport.pauseProducing()
-            call_soon(self._shared, self._watch_again)
-
-    def _watch_again(self) -> None:
-        if self._transport is not None and (self._held is None or self._protocol is None):
-            self._transport.resumeProducing()
 
     def connectionLost(self, reason: Any) -> None:  # noqa: N802
         """The socket is gone: tell whoever does not know yet, keep nothing."""
