@@ -50,11 +50,7 @@ def tables(plan: Plan, results: Results) -> str:
 def judged(plan: Plan, results: Results) -> list[Verdict]:
     """What became of each target of a plan's scenarios."""
     names = {scenario.name for scenario in plan.scenarios}
-    return [
-        judge(results, target)
-        for target in TARGETS
-        if target.scenario in names and (target.over_scenario or target.scenario) in names
-    ]
+    return [judge(results, target) for target in TARGETS if target.scenario in names]
 
 
 def verdict_table(verdicts: list[Verdict]) -> str:
@@ -154,8 +150,8 @@ def _write(value: float | None, form: str) -> str:
 def _target_text(verdict: Verdict) -> str:
     target = verdict.target
     over = f" / {SUBJECTS[target.over].title}" if target.over else ""
-    where = target.scenario if not target.over_scenario else f"{target.scenario} / {target.over_scenario}"
-    return f"{where}: {FIGURES[target.figure][1]}, {SUBJECTS[target.subject].title}{over}"
+    over += f" (the lower one of `{target.scenario}` and `{target.or_over}`)" if target.or_over else ""
+    return f"{target.scenario}: {FIGURES[target.figure][1]}, {SUBJECTS[target.subject].title}{over}"
 
 
 def _value_text(verdict: Verdict) -> str:

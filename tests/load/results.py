@@ -64,8 +64,9 @@ def judge(results: Results, target: Target) -> Verdict:
     """Compare a median with its target."""
     value = results.median(target.scenario, target.subject, target.figure)
     if target.over and value is not None:
-        other = results.median(target.over_scenario or target.scenario, target.over, target.figure)
-        value = _share(value, other)
+        scenarios = [target.scenario, target.or_over]
+        others = [results.median(scenario, target.over, target.figure) for scenario in scenarios if scenario]
+        value = _share(value, min((other for other in others if other is not None), default=None))
     return Verdict(target, value)
 
 
