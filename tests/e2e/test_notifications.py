@@ -68,5 +68,6 @@ async def test_a_notifier_killed_midway_loses_nothing() -> None:
             await asyncio.to_thread(product.kill, "notifier", signal.SIGKILL)
         await wait_until_async(lambda: len(seen) == 120, 90, what="all 120 arrived")
         await wait_until_async(lambda: states(product) == {"sent": 120}, 60, what="all 120 rows say sent")
+        assert seen == {f"{batch}.{number}" for batch in range(3) for number in range(40)}
         reader.cancel()
         await socket.close()

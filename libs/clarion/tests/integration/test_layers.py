@@ -114,6 +114,7 @@ async def test_a_storm_of_group_adds_is_served(redis_server: RedisServer, layer:
     async with asyncio.timeout(30):
         await asyncio.gather(*(join(number) for number in range(400)))
         await asyncio.gather(*(layer.group_send(f"room.{number}", {"type": "x"}) for number in range(400)))
+    assert len(layer._get_layer().groups) == 400
 
 
 async def test_losing_and_regaining_redis_is_told_and_members_receive_again(redis_server: RedisServer) -> None:
@@ -177,6 +178,7 @@ async def test_a_unix_socket_serves_all_three(tmp_path: Path) -> None:
         Publisher([f"unix://{path}"]).publish("chat:x", 1)
         await layer.group_send("chat:x", {"type": "x"})
         await wait_until_async(lambda: sum(len(read[b"asgi__group__chat:x"]) for read in heard) == 2)
+        assert layer.deserialize(heard[0][b"asgi__group__chat:x"][0])["data"] == 1
     finally:
         await subscriber.stop()
         await layer.flush()

@@ -86,7 +86,8 @@ async def test_a_large_payload_arrives_whole(redis_server: RedisServer) -> None:
         await ear.subscribe("a")
         payload = bytes(range(256)) * 4_000
         await redis.publish("a", payload)
-        await wait_until_async(lambda: ear.heard("a") == [payload])
+        await wait_until_async(lambda: ear.heard("a"))
+        assert ear.heard("a") == [payload]
 
 
 async def test_unsubscribe_ends_the_subscription_in_redis(redis_server: RedisServer) -> None:
