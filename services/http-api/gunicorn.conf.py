@@ -32,7 +32,7 @@ max_requests_jitter = env.http_max_requests_jitter
 
 timeout = 30  # a worker whose main loop is silent for so long is replaced
 graceful_timeout = env.http_graceful_timeout_s
-keepalive = 75  # over nginx's 60 s, so that it is never we who close a connection nginx is about to use
+keepalive = 75  # over nginx's 30 s (its default: 60): it is never we who close a connection nginx is about to use
 
 # nginx passes request lines and headers of up to 8 KiB each on: refuse none of them with gunicorn's own page.
 limit_request_line = 0x3FFE
