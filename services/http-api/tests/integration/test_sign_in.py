@@ -69,6 +69,13 @@ def test_malformed_json_is_no_sign_in(browser: Browser) -> None:
     assert (answer.status, answer.code) == (400, "json_malformed")
 
 
+def test_sign_in_reads_no_large_json(browser: Browser) -> None:
+    """413 body_too_large far below the API's own limit: who sends this has shown no credential yet."""
+    browser.request("GET", "/api/v1/me")
+    answer = browser.post("/sign-in", [[]] * 100_000)
+    assert (answer.status, answer.code) == (413, "body_too_large")
+
+
 def test_sign_in_needs_the_csrf_token(service: HttpService) -> None:
     """Nobody is signed in, as someone else, by a foreign page."""
     answer = service.post("/sign-in", {"username": "ada", "password": PASSWORD})

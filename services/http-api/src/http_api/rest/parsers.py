@@ -35,15 +35,15 @@ class StrictJSONParser(BaseParser):
             raise JsonMalformed("the body broke off") from exc
 
 
-def body_check(request: HttpRequest) -> None:
+def body_check(request: HttpRequest, max_bytes: int = env.http_body_max_bytes) -> None:
     """Refuse a body by what its headers say, before a byte of it is read.
 
     Raises:
-        BodyTooLarge: HTTP 413; over ``http_body_max_bytes``.
+        BodyTooLarge: HTTP 413; over ``max_bytes``.
         LengthRequired: HTTP 411; a chunked body, which WSGI would show as an empty one. nginx never sends one.
     """
     length = request.META.get("CONTENT_LENGTH") or ""
-    if length.isdecimal() and int(length) > env.http_body_max_bytes:
-        raise BodyTooLarge(f"the body has {int(length):,} bytes; {env.http_body_max_bytes:,} are allowed")
+    if length.isdecimal() and int(length) > max_bytes:
+        raise BodyTooLarge(f"the body has {int(length):,} bytes; {max_bytes:,} are allowed")
     if not length and "HTTP_TRANSFER_ENCODING" in request.META:
         raise LengthRequired
