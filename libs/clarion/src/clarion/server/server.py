@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -39,6 +40,8 @@ DAY_S = 86400
 SPARE_FILES = 128  # descriptors that are not clients: databases, Redis, logs
 RETRY_AFTER_S = "5"
 
+_DAPHNES_OPTIONS = inspect.signature(DaphneServer.__init__)
+
 
 class Server(DaphneServer):
     """Stands in for ``daphne.server.Server``: takes all that it takes.
@@ -69,10 +72,13 @@ class Server(DaphneServer):
         drain_s: float = 10.0,
         backlog: int = 4096,
         reuse_port: bool = False,
-        websocket_timeout: float | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(*args, websocket_timeout=DAY_S if websocket_timeout is None else websocket_timeout, **options)
+        daphnes = _DAPHNES_OPTIONS.bind(self, *args, **options).arguments
+        websocket_timeout: float | None = daphnes.get("websocket_timeout")
+        if websocket_timeout is None:
+            daphnes["websocket_timeout"] = DAY_S
+        DaphneServer.__init__(**daphnes)
         if max_message_bytes is not None:
             self.websocket_max_message_size = max_message_bytes
         self.max_connections = max_connections
