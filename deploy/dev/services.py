@@ -66,8 +66,7 @@ def gateway_names(env: DevEnv) -> list[str]:
 
 def port_names(env: DevEnv) -> list[str]:
     """Every port that is picked."""
-    gateways = gateway_names(env)
-    return ["redis", "http-api", "notifier-internal", *gateways, *(f"{name}-internal" for name in gateways)]
+    return ["redis", "http-api", "notifier-internal", *gateway_names(env)]
 
 
 def programs(env: DevEnv, run_dir: RunDir, state: State) -> list[Program]:
@@ -102,7 +101,7 @@ def _gateway(name: str, state: State) -> Program:
         name,
         [*server, "-b", "127.0.0.1", "-p", str(port), "--proxy-headers"],
         lambda: _answers(port, "/health/ready"),
-        env={"CLARION_NODE": name, "CLARION_INTERNAL_PORT": str(state.ports[f"{name}-internal"])},
+        env={"CLARION_NODE": name},
         stop_wait_s=40,
     )
 
