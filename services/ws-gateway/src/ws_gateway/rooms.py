@@ -90,7 +90,14 @@ class RoomEndpoint:
             reason, error = exc.detail, exc.code
         else:
             code, reason, error = CloseCode.TRY_LATER, "the session cannot be checked now", type(exc).__name__
-        log.warning("connection.refused", close_code=int(code), error=error, origin=header_of(scope, b"origin"))
+        log.warning(
+            "connection.refused",
+            close_code=int(code),
+            error=error,
+            origin=header_of(scope, b"origin"),
+            client=scope["client"] and scope["client"][0],
+            request_id=header_of(scope, b"x-request-id"),  # nginx's, as its access log has it
+        )
         await send({"type": "websocket.accept", "subprotocol": subprotocol})
         await send({"type": "websocket.close", "code": int(code), "reason": reason})
 
