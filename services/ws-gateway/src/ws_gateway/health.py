@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from ws_gateway.credentials import header_of
 from ws_gateway.gateway import Gateway
 
 
@@ -34,7 +35,9 @@ class HealthEndpoint:
                 "type": "urn:clarion:problem:not_found",
                 "title": "Not Found",
                 "status": 404,
+                "detail": "There is nothing here.",
                 "code": "not_found",
+                "request_id": header_of(scope, b"x-request-id") or "",
             }
             await _answer(send, 404, problem, b"application/problem+json")
 
