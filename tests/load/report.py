@@ -81,7 +81,7 @@ def document(plan: Plan, results: Results, cores: Cores, load_before: float, too
             "",
             verdict_table(verdicts),
             "",
-            f'"No worse" allows for {NOISE:.0%}: two runs of one server differ by as much.',
+            f'"No worse" allows for {NOISE:.0%}: single runs of one server differ by more, their medians by about as much.',
             "",
             "## Figures",
             "",
