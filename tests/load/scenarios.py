@@ -112,7 +112,7 @@ QUICK: Final = Plan(
 """One run, and a burst that takes long is cut after 10 s."""
 
 NOISE: Final = 0.05
-"""Medians of one server differ by about as much from benchmark to benchmark: "no worse" allows for it."""
+"""What "no worse" allows for."""
 
 TARGETS: Final = (
     Target("publish", "per_s", "http-api", at_least=1_000),
