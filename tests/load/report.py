@@ -81,7 +81,7 @@ def document(plan: Plan, results: Results, cores: Cores, load_before: float, too
             "",
             verdict_table(verdicts),
             "",
-            f'"No worse" allows for {NOISE:.0%} of noise. Rates of single runs differ by up to 20%, CPU by up to 15%.',
+            f'"No worse" allows for {NOISE:.0%} of noise.',
             "",
             "## Figures",
             "",
