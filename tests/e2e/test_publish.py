@@ -80,8 +80,8 @@ async def test_a_stock_service_and_our_clients_understand_each_other(product: Pr
     await socket.close()
 
 
-async def test_an_idle_room_outlives_every_timeout_between(product: Product) -> None:
-    """nginx, pings and sessions leave a quiet socket open: 26 s are more than a ping interval."""
+async def test_an_idle_room_is_kept_open_by_pings(product: Product) -> None:
+    """A quiet socket stays: 26 s are more than a ping interval, and nginx sees each ping and pong."""
     socket = await room_join(product.url, "chat:idle", product.token("7"))
     await asyncio.sleep(26)  # nothing can be awaited: that nothing happens is the point
     await asyncio.to_thread(product.publish, "chat:idle", 1)

@@ -77,10 +77,14 @@ def publication_check(data: JSON, max_bytes: int = PUBLICATION_MAX_BYTES) -> byt
         DataInvalid: HTTP 400; a value that cannot travel, or a type that JSON does not have.
         PublicationTooLarge: HTTP 413; over ``max_bytes`` as compact UTF-8 JSON.
     """
-    value_check(data)
-    encoded = json_encode(data)
+    try:
+        # The size first: encoding is fast, while the check walks the whole value in Python.
+        encoded = json_encode(data)
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise DataInvalid(f"the data is not a JSON value that can travel: {_reason(exc)}") from exc
     if len(encoded) > max_bytes:
         raise PublicationTooLarge(f"the data has {len(encoded):,} bytes as JSON; {max_bytes:,} are allowed")
+    value_check(data)
     return encoded
 
 

@@ -53,14 +53,17 @@ def test_value_check_refuses_what_cannot_travel(value: Any) -> None:
     """NaN, Infinity, integers beyond 64 bits, lone surrogates, foreign types, deep nesting: HTTP 400."""
     with pytest.raises(DataInvalid):
         value_check(value)
+    with pytest.raises(DataInvalid):
+        publication_check(value)
 
 
 def test_value_check_refuses_a_cycle() -> None:
     """A list that holds itself ends in an error, not in a full stack."""
     value: list[Any] = []
     value.append(value)
-    with pytest.raises(DataInvalid):
-        value_check(value)
+    for check in (value_check, publication_check):
+        with pytest.raises(DataInvalid):
+            check(value)
 
 
 def test_value_check_allows_the_limits() -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ws_gateway.credentials import header_of
 from ws_gateway.gateway import Gateway
+from ws_gateway.problems import CONTENT_TYPE, not_found
 
 
 class HealthEndpoint:
@@ -21,31 +21,19 @@ class HealthEndpoint:
 
     async def __call__(self, scope: dict[str, Any], _receive: Any, send: Any) -> None:
         if scope["path"] == "/health/live":
-            await _answer(send, 200, {"status": "ok", "node": self._gateway.node})
+            await _answer(send, 200, json.dumps({"status": "ok", "node": self._gateway.node}).encode())
         elif scope["path"] == "/health/ready":
             is_ready = self._gateway.hub.connected
-            body = {
-                "status": "ok" if is_ready else "unavailable",
-                "node": self._gateway.node,
-                "checks": {"redis": "ok" if is_ready else "unavailable"},
-            }
-            await _answer(send, 200 if is_ready else 503, body)
+            state = "ok" if is_ready else "unavailable"
+            body = {"status": state, "node": self._gateway.node, "checks": {"redis": state}}
+            await _answer(send, 200 if is_ready else 503, json.dumps(body).encode())
         else:
-            problem = {
-                "type": "urn:clarion:problem:not_found",
-                "title": "Not Found",
-                "status": 404,
-                "detail": "There is nothing here.",
-                "code": "not_found",
-                "request_id": header_of(scope, b"x-request-id") or "",
-            }
-            await _answer(send, 404, problem, b"application/problem+json")
+            await _answer(send, 404, not_found(scope), CONTENT_TYPE)
 
 
-async def _answer(send: Any, status: int, body: dict[str, Any], content_type: bytes = b"application/json") -> None:
-    raw = json.dumps(body).encode()
-    headers = [(b"content-type", content_type), (b"content-length", str(len(raw)).encode())]
+async def _answer(send: Any, status: int, body: bytes, content_type: bytes = b"application/json") -> None:
+    headers = [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]
     if status == 503:
         headers.append((b"retry-after", b"1"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": raw})
+    await send({"type": "http.response.body", "body": body})

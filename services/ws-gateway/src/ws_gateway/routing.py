@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ws_gateway.problems import CONTENT_TYPE, not_found
 from ws_gateway.rooms import PREFIX, RoomEndpoint
 
 
@@ -18,5 +19,6 @@ class WebSocketRoutes:
             await self._room(scope, receive, send)
             return
         await receive()
-        await send({"type": "websocket.http.response.start", "status": 404, "headers": []})
-        await send({"type": "websocket.http.response.body", "body": b""})
+        headers = [(b"content-type", CONTENT_TYPE)]
+        await send({"type": "websocket.http.response.start", "status": 404, "headers": headers})
+        await send({"type": "websocket.http.response.body", "body": not_found(scope)})

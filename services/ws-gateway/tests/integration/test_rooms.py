@@ -203,6 +203,7 @@ async def test_an_unrouted_path_is_404_at_the_handshake(gateway: GatewayProcess)
     with pytest.raises(InvalidStatus) as caught:
         await connect(f"ws://127.0.0.1:{gateway.port}/nope/", open_timeout=20)
     assert caught.value.response.status_code == 404
+    assert json.loads(caught.value.response.body or b"")["code"] == "not_found"
     assert gateway.health("nope") == 404
 
 

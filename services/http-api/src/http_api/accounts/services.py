@@ -19,6 +19,7 @@ def sign_in(request: HttpRequest, username: str, password: str) -> User:
     if not isinstance(user, User):
         raise SignInFailed
     login(request, user)
+    request.session.cycle_key()  # login() keeps the id when the same user signs in again
     return user
 
 

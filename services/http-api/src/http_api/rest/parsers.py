@@ -11,7 +11,6 @@ from rest_framework.parsers import BaseParser
 
 from clarion.errors import JsonMalformed
 from clarion.values import JSON, json_parse
-from http_api.env import env
 from http_api.errors import BodyTooLarge, LengthRequired
 
 
@@ -35,7 +34,7 @@ class StrictJSONParser(BaseParser):
             raise JsonMalformed("the body broke off") from exc
 
 
-def body_check(request: HttpRequest, max_bytes: int = env.http_body_max_bytes) -> None:
+def body_check(request: HttpRequest, max_bytes: int) -> None:
     """Refuse a body by what its headers say, before a byte of it is read.
 
     Raises:

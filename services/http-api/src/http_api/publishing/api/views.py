@@ -5,6 +5,7 @@ from __future__ import annotations
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from http_api.env import env
 from http_api.keys.api.authentication import ApiKeyAuthentication
 from http_api.keys.api.permissions import scope_needed
 from http_api.keys.scopes import Scope
@@ -16,6 +17,9 @@ from http_api.rest.views import ApiView
 class PublicationsView(ApiView):
     """Publications of one channel. Scope ``publish``."""
 
+    # Compact JSON of the limit, each byte escaped as six, and half as much white space; parsing more would cost a
+    # worker seconds before its size is known.
+    body_max_bytes = min(env.http_body_max_bytes, 9 * env.clarion_config.limits.publication_bytes + 1024)
     authentication_classes = [ApiKeyAuthentication]
     permission_classes = [scope_needed(Scope.PUBLISH)]
 
