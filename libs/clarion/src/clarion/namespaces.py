@@ -108,7 +108,7 @@ class ClarionConfig(_Table):
         options = self.channel.without_namespace if namespace is None else self._by_name.get(namespace)
         if options is None:
             undefined = "channels without a namespace are" if namespace is None else f"the namespace {namespace!r} is"
-            raise NamespaceUnknown(f"{undefined} not defined")
+            raise NamespaceUnknown(f"{undefined} not defined in clarion.toml")
         return options
 
 
@@ -137,17 +137,28 @@ def config_parse(raw: dict[str, Any], where: str = "clarion.toml") -> ClarionCon
     try:
         return ClarionConfig.model_validate(raw)
     except ValidationError as exc:
-        raise ConfigInvalid([f"{where}: {problem}" for problem in _problems(exc)]) from exc
+        raise ConfigInvalid([f"{where}: {problem}" for problem in _problems(exc, raw)]) from exc
 
 
-def _problems(exc: ValidationError) -> Iterator[str]:
+def _problems(exc: ValidationError, raw: dict[str, Any]) -> Iterator[str]:
     for error in exc.errors(include_url=False):
-        option = ".".join(str(part) for part in error["loc"])
+        option = ".".join(_location(error["loc"], raw))
         if error["type"] != "extra_forbidden":
             yield f"{option}: {error['msg']}"
             continue
         near = difflib.get_close_matches(str(error["loc"][-1]), _option_names(), n=1)
         yield f"{option}: no such option" + (f"; the nearest one is {near[0]}" if near else "")
+
+
+def _location(parts: tuple[int | str, ...], raw: Any) -> Iterator[str]:
+    """The way to an option; a namespace is called by its name, not by its place in the list."""
+    for part in parts:
+        try:
+            raw = raw[part]
+        except (KeyError, IndexError, TypeError):  # the option is missing, or stands where a table should
+            raw = None
+        name = raw.get("name") if isinstance(part, int) and isinstance(raw, dict) else None
+        yield str(name or part)
 
 
 def _option_names() -> list[str]:

@@ -47,7 +47,7 @@ def test_config_parse_tells_all_problems_at_once() -> None:
         )
     text = str(caught.value)
     assert len(caught.value.problems) == 4
-    assert "allow_subscribe_for_clients: no such option; the nearest one is allow_subscribe_for_client" in text
+    assert "namespaces.chat.allow_subscribe_for_clients: no such option; the nearest one is" in text
     assert "cleint: no such option; the nearest one is client" in text
     assert "limits.publication_bytes" in text
 

@@ -94,8 +94,10 @@ class Hub:
         group = self._groups.setdefault(name.encode(), Group())
         group.holds += 1
         try:
-            # Not wait_for: that would cancel the future for everybody else who waits for it.
-            await asyncio.wait([self._subscriber.subscribe(name)], timeout=timeout_s)
+            confirmed = self._subscriber.subscribe(name)
+            if not confirmed.done():  # a member is here already: no timer, no turn of the loop
+                # Not wait_for: that would cancel the future for everybody else who waits for it.
+                await asyncio.wait([confirmed], timeout=timeout_s)
             yield
         finally:
             group.holds -= 1

@@ -1,4 +1,4 @@
-"""Writes of the outbox: publish, add many, requeue, clean.
+"""Writes of the outbox: add, requeue, clean. (``clarion.publish`` is in :mod:`clarion.publishing`.)
 
 Source: docs/explanation/outbox.md; ADR-0005.
 """
@@ -6,7 +6,6 @@ Source: docs/explanation/outbox.md; ADR-0005.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
@@ -19,49 +18,12 @@ from clarion.names import channel_check
 from clarion.outbox.models import MessageState, OutboxMessage
 from clarion.outbox.order import channels_lock, notifiers_wake, sequences_next
 from clarion.outbox.signals import messages_settled
-from clarion.publisher import get_publisher
 from clarion.values import JSON, PUBLICATION_MAX_BYTES, publication_check
 
 CLEAN_LIMIT: Final = 1000
 """Rows that one clean-up statement deletes at most: its locks and its WAL stay small."""
 
 _INSERT_BATCH: Final = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """A publication that was accepted.
-
-    Attributes:
-        id: the publication's id, a UUIDv7 as text; of one that went to the outbox also the row's.
-    """
-
-    channel: str
-    id: str
-
-
-def publish(channel: str, data: JSON) -> Published:
-    """Send one publication to every subscriber of a channel.
-
-    Inside ``transaction.atomic()`` the publication is written to the outbox and sent after the commit, at least once,
-    in commit order per channel; rolled back, it is never sent. Outside, it is sent at once, at most once.
-
-    Args:
-        channel: 1 to 200 characters of ``clarion.names.CHANNEL``.
-        data: any JSON value, at most ``limits.publication_bytes`` once encoded (default 64 KiB).
-
-    Raises:
-        NameInvalid: HTTP 400, protocol error 107.
-        DataInvalid: HTTP 400, protocol error 107.
-        PublicationTooLarge: HTTP 413.
-        ChannelLayerUnavailable: outside a transaction, Redis did not answer in time: HTTP 503.
-
-    Source: docs/protocol.md, "Publishing"; ADR-0005.
-    """
-    if transaction.get_connection().in_atomic_block:
-        [message] = outbox_add([(channel, data)])
-        return Published(channel=channel, id=str(message.id))
-    return Published(channel=channel, id=get_publisher().publish(channel, data))
 
 
 def outbox_add(items: Sequence[tuple[str, JSON]]) -> list[OutboxMessage]:
@@ -74,7 +36,7 @@ def outbox_add(items: Sequence[tuple[str, JSON]]) -> list[OutboxMessage]:
         items: channel and data of each.
 
     Raises:
-        NameInvalid, DataInvalid, PublicationTooLarge: as :func:`publish`; nothing is written.
+        NameInvalid, DataInvalid, PublicationTooLarge: as :func:`clarion.publish`; nothing is written.
     """
     limit = publication_bytes()
     # Checked before the locks: nobody waits for a caller's bad data.

@@ -31,6 +31,15 @@ class Cli(CommandLineInterface):
         # Five seconds from the TCP connect cut 2,716 of 4,000 clients that came at once; a detached session is cut
         # by age only when the option is given.
         self.parser.set_defaults(websocket_connect_timeout=20, websocket_timeout=None)
+        self._say("access_log", "Where to write the access log (- for stdout; by default nowhere)")
+        self._say("ping_interval", "Seconds between two keepalive pings of a WebSocket, idle or not (default 20)")
+        self._say("websocket_timeout", "Most seconds that a WebSocket may live (default: a day; no limit if detached)")
+
+    def _say(self, option: str, text: str) -> None:
+        """Describe one of daphne's options that does something else here."""
+        for action in self.parser._actions:
+            if action.dest == option:
+                action.help = text
 
     def run(self, args: Sequence[str]) -> None:
         """Parse the arguments and serve; exit with 1 if the server cannot start."""

@@ -12,7 +12,8 @@ from django.db import connection, transaction
 
 from clarion.outbox.models import OutboxMessage
 from clarion.outbox.order import SINGLE_LOCKS_MAX, channel_lock_key
-from clarion.outbox.services import outbox_add, publish
+from clarion.outbox.services import outbox_add
+from clarion.publishing import publish
 from tests.support.databases import Database
 from tests.support.waiting import wait_until
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -30,6 +32,30 @@ def layer_redis(redis_server: RedisServer, settings: object) -> Iterator[RedisSe
     yield redis_server
     clarion.publisher.get_publisher().close()
     clarion.publisher._publisher = None
+
+
+def test_publish_needs_the_outbox_in_a_transaction_only(shared_redis_url: str) -> None:
+    """A project without our apps publishes outside a transaction; inside, the error says what to add."""
+    program = f"""
+import django
+from django.conf import settings
+settings.configure(
+    DATABASES={{"default": {{"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}}},
+    CHANNEL_LAYERS={{"default": {{"BACKEND": "x", "CONFIG": {{"hosts": ["{shared_redis_url}"]}}}}}},
+)
+django.setup()
+import clarion
+from django.db import transaction
+print(clarion.publish("chat:x", 1).channel)
+with transaction.atomic():
+    try:
+        clarion.publish("chat:x", 1)
+    except Exception as exc:
+        print(type(exc).__name__, exc)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.startswith("chat:x\nImproperlyConfigured")
+    assert "add clarion.outbox and clarion.inbox to INSTALLED_APPS" in done.stdout
 
 
 def test_publish_in_a_transaction_writes_a_row(database: Database) -> None:

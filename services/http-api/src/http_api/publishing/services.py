@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import clarion
 from clarion.names import channel_check
-from clarion.outbox.services import Published
+from clarion.publishing import Published
 from clarion.values import JSON
 from http_api.env import env
 
