@@ -27,6 +27,7 @@ from clarion.errors import (
     TooManyRequests,
     Unauthorized,
 )
+from clarion.names import CHANNEL_MAX_CHARS
 from clarion.publications import publication
 from clarion.server import Connection, text_frame
 from clarion.values import json_decode, json_encode, publication_check
@@ -94,6 +95,7 @@ class RoomEndpoint:
             "connection.refused",
             close_code=int(code),
             error=error,
+            channel=channel_of(scope)[:CHANNEL_MAX_CHARS],
             origin=header_of(scope, b"origin"),
             client=scope["client"] and scope["client"][0],
             request_id=header_of(scope, b"x-request-id"),  # nginx's, as its access log has it
