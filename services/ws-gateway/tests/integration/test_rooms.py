@@ -145,7 +145,8 @@ async def test_a_refused_client_is_told_why(
     assert closed[0] == code
     assert closed[1]
     refused = [event for event in gateway.events[before:] if event["event"] == "connection.refused"]
-    assert [(event["close_code"], event["client"]) for event in refused] == [(code, "127.0.0.1")]
+    said = [(event["close_code"], event["client"], event["channel"]) for event in refused]
+    assert said == [(code, "127.0.0.1", channel[:200])]
 
 
 @pytest.mark.parametrize("origin", [PUBLIC_URL, "https://app.example"])
