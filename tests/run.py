@@ -35,6 +35,10 @@ _LEFT_S: Final = 5
 _NOTHING_COLLECTED: Final = 5
 _DONE: Final = re.compile(r"^(\S+::.+?) (?:PASSED|FAILED|SKIPPED|ERROR|XFAIL|XPASS)\b", re.MULTILINE)
 
+_FLAGS: Final = re.compile(
+    r"-[xvqsl]+|-[kmnporWc]\S+|--(?:lf|ff|nf|sw|pdb|co|last-failed|failed-first|exitfirst|stepwise)"
+)
+"""pytest options after which a word is no value."""
 _FAILURES: Final = re.compile(r"^=+ (?:ERRORS|FAILURES) =+$", re.MULTILINE)
 
 
@@ -69,6 +73,7 @@ PARTS: Final = [
     Part("e2e", ".", "tests/load", limit_s=180),  # the load generator alone; `make bench` is no test
     Part("browser", ".", "tests/browser", limit_s=1200),
 ]
+GROUPS: Final = list(dict.fromkeys(part.group for part in PARTS))
 
 
 @dataclass
@@ -279,13 +284,32 @@ def _what_failed(text: str) -> str:
     return (text[start.start() :] if start else text).rstrip()
 
 
+class Unknown(Exception):
+    """A word is neither a group nor a file of tests; the text says so."""
+
+
 def _split(arguments: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
-    """Return the groups, the paths and the pytest options that were asked for."""
-    groups = {part.group for part in PARTS}
-    asked = [argument for argument in arguments if argument in groups]
-    paths = [argument for argument in arguments if not argument.startswith("-") and _file_of(argument).exists()]
-    paths = [path for path in paths if path not in groups]
-    return asked, paths, [argument for argument in arguments if argument not in (*asked, *paths)]
+    """Return the groups, the paths and the pytest options that were asked for.
+
+    Raises:
+        Unknown: a word that is no option's value is neither a group nor a path with tests.
+    """
+    groups, paths, options = [], [], []
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        if argument.startswith("-") or _takes_value(before):
+            options.append(argument)
+        elif argument in GROUPS:
+            groups.append(argument)
+        elif _file_of(argument).exists() and any(_targets(part, [argument]) for part in PARTS):
+            paths.append(argument)
+        else:
+            raise Unknown(f"no such group or file: {argument}; groups are {', '.join(GROUPS)}")
+    return groups, paths, options
+
+
+def _takes_value(option: str) -> bool:
+    """Whether the next word belongs to a pytest option; one that is not known here may take one."""
+    return option.startswith("-") and "=" not in option and not _FLAGS.fullmatch(option)
 
 
 def _file_of(argument: str) -> Path:
@@ -306,7 +330,11 @@ def _is_in(path: str, folder: Path) -> bool:
 
 def main(arguments: Sequence[str]) -> int:
     """Run what was asked for and return the exit code."""
-    groups, paths, options = _split(arguments)
+    try:
+        groups, paths, options = _split(arguments)
+    except Unknown as exc:
+        print(exc, file=sys.stderr)
+        return 2
     ARTEFACTS.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     runner, total, failed = Runner(options), Counts(), []
