@@ -8,7 +8,9 @@ import time
 import pytest
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
+from django.test import Client
 
+from http_api.health import middleware
 from http_api.health.checks import BoundedCheck, CheckFailed, MigrationsCheck
 
 
@@ -59,3 +61,12 @@ def test_missing_migrations_are_told_until_they_are_there() -> None:
     check()
     MigrationRecorder.Migration.objects.filter(app="keys").delete()
     check()
+
+
+def test_a_probe_that_says_no_is_not_logged_as_a_failed_request(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The change is logged once, by the check; Django's "Service Unavailable" would follow each probe."""
+    monkeypatch.setattr(middleware, "readiness", lambda: {"redis": "unavailable"})
+    assert Client().get("/health/ready").status_code == 503
+    assert not [record for record in caplog.records if record.name == "django.request"]

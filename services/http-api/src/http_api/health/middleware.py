@@ -31,4 +31,7 @@ def _answer(answers: dict[str, str]) -> HttpResponse:
     document: dict[str, object] = {"status": OK if is_ok else "unavailable"}
     if answers:
         document["checks"] = answers
-    return JsonResponse(document, status=200 if is_ok else 503, headers={"Cache-Control": "no-store"})
+    response = JsonResponse(document, status=200 if is_ok else 503, headers={"Cache-Control": "no-store"})
+    # For django.utils.log.log_response, which would log every probe's 503; "readiness.changed" says it once.
+    response._has_been_logged = True  # type: ignore[attr-defined]
+    return response
