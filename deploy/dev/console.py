@@ -1,4 +1,7 @@
-"""What a person sees of a run: one line per event, coloured on a terminal, and the same in ``clarion.log``."""
+"""What a person sees of a run: one line per event, coloured on a terminal.
+
+``clarion.log`` holds the same, and what is left out on a terminal because it tells nothing while all is well.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +31,17 @@ _SERVICES: Final = ["\033[36m", "\033[35m", "\033[34m", "\033[96m", "\033[95m", 
 _SUPERVISOR: Final = re.compile(r"^\d{4}-\d\d-\d\d [\d:,]+ (?P<level>[A-Z]+) (?P<text>.*)$")
 _SUPERVISOR_LEVELS: Final = {"WARN": "warning", "ERRO": "error", "CRIT": "critical", "DEBG": "debug"}
 _REDIS: Final = re.compile(r"^\d+:[A-Z-]*[a-z-]* .*? \d\d:\d\d:\d\d\.\d+ (?P<level>[.\-*#]) (?P<text>.*)$")
-_NOISE: Final = (
-    "success: ",  # still running after five seconds
-    "Set uid to user",
-    "RPC interface",
-    "Server 'unix_http_server' running without any HTTP authentication",  # the socket's mode is what guards it
+_NOISE: Final = re.compile(
+    r"supervisor (?:success: |spawned: |supervisord started |stopped: .* \(exit status 0\)$|waiting for .* to die$"
+    r"|received SIG\w+ indicating exit request|Set uid to user|RPC interface"
+    r"|Server 'unix_http_server' running without any HTTP authentication)"  # the socket's mode is what guards it
+    r"|redis (?:oO0|Redis version=|Configuration loaded|Server initialized|WARNING Memory overcommit"
+    r"|User requested shutdown|Redis is now ready to exit|\d+:signal-handler )"
+    r"|gateway-\d+ Starting server at tcp:"  # said before it listens; "listening on" follows
 )
-"""How lines of the supervisor begin that tell a developer nothing."""
+"""Events, after their program's name, that tell a developer nothing: a good start's and a good end's steps."""
+_REDIS_TOLD: Final = "Ready to accept connections"
+"""Of what Redis does not mark as a warning, the one line that is shown."""
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 
 
@@ -58,11 +65,10 @@ class Console:
     def event(self, service: str, line: str) -> None:
         """Write one line of a service's log: a JSON event, or any other program's text."""
         event = _parse(service, line)
-        if service == "supervisor" and str(event.get("event")).startswith(_NOISE):
-            return
         if event.get("event") == "request.done" and event.get("level") == "info" and self._is_too_many():
             return
-        self._write(self._render(service, dict(event), coloured=True), self._render(service, event, coloured=False))
+        shown = None if _is_noise(service, event) else self._render(service, dict(event), coloured=True)
+        self._write(shown, self._render(service, event, coloured=False))
 
     def close(self) -> None:
         """Close the file."""
@@ -93,14 +99,14 @@ class Console:
         tail = f" {_DIM}{keys}{_RESET}" if keys else ""
         return f"{_DIM}{stamp}{_RESET} {colour}{service:<10}{_RESET} {mark} {text}{tail}"
 
-    def _write(self, coloured: str, plain: str) -> None:
+    def _write(self, coloured: str | None, plain: str) -> None:
         self._file.write(plain + "\n")
         self._file.flush()
         if self._file.tell() > _LOG_BYTES:
             self._file.close()
             self._path.replace(self._path.with_name(self._path.name + ".1"))
             self._file = self._path.open("a")
-        if self._is_gone:
+        if self._is_gone or coloured is None:
             return
         try:
             print(coloured if self._is_coloured else plain, file=self._out, flush=True)
@@ -119,11 +125,16 @@ def _parse(service: str, line: str) -> dict[str, Any]:
     if service == "supervisor" and (match := _SUPERVISOR.match(line)):
         return {"event": match["text"], "level": _SUPERVISOR_LEVELS.get(match["level"], "info")}
     if service == "redis" and (match := _REDIS.match(line)):
-        # Redis marks most of what it says as a warning.
-        is_warning = match["level"] == "#" and match["text"].startswith("WARNING")
-        return {"event": match["text"], "level": "warning" if is_warning else "info"}
+        return {"event": match["text"], "level": "warning" if match["level"] == "#" else "info"}
     # Other programs know nothing of our rules for secrets.
     return dict(redact(None, "", {"event": line.rstrip()}))
+
+
+def _is_noise(service: str, event: dict[str, Any]) -> bool:
+    text = str(event.get("event"))
+    if service == "redis" and event.get("level") == "info" and not text.startswith(_REDIS_TOLD):
+        return True
+    return _NOISE.match(f"{service} {text}") is not None
 
 
 def _local_time(stamp: str) -> str:

@@ -107,8 +107,7 @@ def test_console_renders_a_json_event_as_one_line(console: Console, out: io.Stri
             "77:M 20 Nov 2026 19:02:47.589 * Ready to accept connections",
             "info     Ready to accept connections",
         ),
-        ("redis", "77:M 20 Nov 2026 19:02:47.589 # WARNING Memory", "warning  WARNING Memory"),
-        ("redis", "77:signal-handler (1795) Received SIGTERM", "info     77:signal-handler (1795) Received SIGTERM"),
+        ("redis", "77:M 20 Nov 2026 19:02:47.589 # Can't save: no space", "warning  Can't save: no space"),
         (
             "supervisor",
             "2026-11-20 19:02:47,586 WARN exited: nginx (by SIGKILL)",
@@ -128,10 +127,41 @@ def test_console_renders_other_programs_lines(
     assert out.getvalue()[13:].strip() == f"{service:<10} {shown}"
 
 
-def test_console_leaves_out_what_tells_nothing(console: Console, out: io.StringIO) -> None:
-    """The supervisor's word that a program still runs is no event."""
-    console.event("supervisor", "2026-11-20 19:02:47,586 INFO success: nginx entered RUNNING state")
+@pytest.mark.parametrize(
+    ("service", "line"),
+    [
+        ("supervisor", "2026-11-20 19:02:47,586 INFO success: nginx entered RUNNING state"),
+        ("supervisor", "2026-11-20 19:02:47,586 INFO spawned: 'nginx' with pid 7"),
+        ("supervisor", "2026-11-20 19:02:47,586 INFO stopped: nginx (exit status 0)"),
+        ("redis", "77:C 20 Nov 2026 19:02:47.589 # oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo"),
+        ("redis", "77:C 20 Nov 2026 19:02:47.589 # WARNING Memory overcommit must be enabled! Without it, ..."),
+        ("redis", "77:M 20 Nov 2026 19:02:47.589 * Reading RDB base file on AOF loading..."),
+        ("redis", "77:signal-handler (1795) Received SIGTERM scheduling shutdown..."),
+        ("gateway-1", '{"event": "Starting server at tcp:port=1:interface=127.0.0.1", "logger": "daphne.cli"}'),
+    ],
+)
+def test_console_leaves_out_what_tells_nothing(
+    tmp_path: Path, console: Console, out: io.StringIO, service: str, line: str
+) -> None:
+    """The steps of a good start and a good end are not shown; the file has them."""
+    console.event(service, line)
     assert out.getvalue() == ""
+    assert (tmp_path / "clarion.log").read_text().count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "WARN exited: nginx (exit status 1; not expected)",
+        "INFO gave up: nginx entered FATAL state, too many start retries too quickly",
+        "WARN stopped: nginx (terminated by SIGKILL)",
+        "WARN killing 'nginx' (7) with SIGKILL",
+    ],
+)
+def test_console_shows_what_went_wrong_with_a_program(console: Console, out: io.StringIO, line: str) -> None:
+    """A program that ends by itself, or has to be killed, is an event."""
+    console.event("supervisor", f"2026-11-20 19:02:47,586 {line}")
+    assert line.split(" ", 1)[1] in out.getvalue()
 
 
 def test_console_colours_only_a_terminal(tmp_path: Path, console: Console, out: io.StringIO) -> None:
