@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from deploy.dev.env import dev_env_load
+from deploy.dev.env import config_check, dev_env_load
 
 
 def main() -> int:
@@ -18,6 +18,7 @@ def main() -> int:
         from deploy.dev.down import down
 
         return down(env)
+    config_check(env)
     from deploy.dev.up import up
 
     return up(env)

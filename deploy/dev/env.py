@@ -5,6 +5,9 @@ Source: docs/reference/environment.md, "make up".
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
 import sys
 from pathlib import Path
 from typing import Final
@@ -12,9 +15,13 @@ from typing import Final
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from clarion.env import EXIT_CONFIG
+from clarion.errors import ConfigInvalid
+from clarion.namespaces import config_load
+
 ROOT: Final = Path(__file__).resolve().parents[2]
-EXIT_CONFIG: Final = 78
-"""As the services use it (clarion.env): the environment is wrong."""
+_SECRET: Final = re.compile(r"SECRET|TOKEN|PASSWORD|KEY|_URL$")
+"""Variables whose values are not shown; a URL may hold a password."""
 
 
 class DevEnv(BaseSettings):
@@ -69,3 +76,24 @@ def dev_env_load() -> DevEnv:
             name = "_".join(["CLARION", *(str(part).upper() for part in error["loc"])])
             sys.stderr.write(f"{name}: {error['msg'].removeprefix('Value error, ')}\n")
         sys.exit(EXIT_CONFIG)
+
+
+def config_check(env: DevEnv) -> None:
+    """Read ``clarion.toml`` before anything is prepared; on any problem say all of them and exit with ``EXIT_CONFIG``.
+
+    Not part of :func:`dev_env_load`: ``make down`` must work while the file is broken.
+    """
+    try:
+        config_load(env.config)
+    except ConfigInvalid as exc:
+        sys.stderr.write("".join(f"CLARION_CONFIG: {problem}\n" for problem in exc.problems))
+        sys.exit(EXIT_CONFIG)
+
+
+def command_with_port(port: int) -> str:
+    """``make up`` on another port, with the other variables of the caller; secrets as ``...``."""
+    words = [f"CLARION_PORT={port}"]
+    for name, value in sorted(os.environ.items()):
+        if name.startswith("CLARION_") and name != "CLARION_PORT" and value:
+            words.append(f"{name}={'...' if _SECRET.search(name) else shlex.quote(value)}")
+    return " ".join([*words, "make up"])

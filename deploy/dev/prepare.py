@@ -15,6 +15,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
+from clarion.env import EXIT_CONFIG
 from deploy.dev.env import ROOT
 from deploy.dev.processes import python
 from deploy.dev.state import RunDir, State
@@ -25,7 +26,14 @@ _SETTINGS: Final = "http_api.settings.base"
 
 
 class PrepareFailed(Exception):
-    """The database could not be prepared; what was said is in the text."""
+    """The database could not be prepared; what was said is in the text.
+
+    Args: ``code``: the exit code of ``make up``, 78 if the environment is wrong.
+    """
+
+    def __init__(self, text: str, code: int = 1) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 def stamp() -> str:
@@ -70,7 +78,7 @@ def prepare(run_dir: RunDir, state: State, env: Mapping[str, str]) -> None:
     except subprocess.TimeoutExpired as exc:
         raise PrepareFailed(f"the database was not ready within {_TIMEOUT_S} s") from exc
     if done.returncode:
-        raise PrepareFailed(done.stderr.strip())
+        raise PrepareFailed(done.stderr.strip(), EXIT_CONFIG if done.returncode == EXIT_CONFIG else 1)
     result = json.loads(done.stdout)
     state.admin_id = result["admin_id"] or state.admin_id
     state.api_key = result["api_key"] or state.api_key

@@ -27,12 +27,13 @@ _POLL_S: Final = 0.05
 class Readiness(threading.Thread):
     """Polls all programs in a thread of its own, so that their log lines go on meanwhile.
 
-    When it has ended, ``failure`` is what went wrong, or "" when everything was ready.
+    When it has ended, ``failure`` is what went wrong, or "" when everything was ready; ``code`` is its exit code.
     """
 
     def __init__(self, programs: Sequence[Program], supervisor_socket: Path) -> None:
         super().__init__(daemon=True)
         self.failure = ""
+        self.code = 1
         self._programs = programs
         self._socket = supervisor_socket
         self._starts: dict[str, set[int]] = {}
@@ -60,6 +61,7 @@ class Readiness(threading.Thread):
         for info in self._infos():
             name = str(info["name"])
             if info["exitstatus"] == EXIT_CONFIG:
+                self.code = EXIT_CONFIG
                 return f"{name} refuses its configuration"
             starts = self._starts.setdefault(name, set())
             starts.add(int(info["start"]))

@@ -57,6 +57,8 @@ class KeptProcess(process.Subprocess):  # type: ignore[misc]  # supervisor has n
     def finish(self, pid: int, status: int) -> None:
         """End what the program left behind: workers of a killed nginx would hold its port for ever."""
         super().finish(pid, status)
+        # supervisord forgets it if a program ended too soon; deploy.dev.readiness asks for it.
+        self.exitstatus: int | None = os.waitstatus_to_exitcode(status)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)  # each program leads a group of its own
 

@@ -18,7 +18,7 @@ import psutil
 
 from deploy.dev import ports
 from deploy.dev.console import Console
-from deploy.dev.env import ROOT, DevEnv
+from deploy.dev.env import ROOT, DevEnv, command_with_port
 from deploy.dev.nginx import nginx_write
 from deploy.dev.prepare import ADMIN_NAME, PrepareFailed, is_needed, prepare
 from deploy.dev.processes import describe, end_all, kill_all, processes_of, python
@@ -50,8 +50,11 @@ def up(env: DevEnv) -> int:
             return Run(env, run_dir, console).run()
     except AlreadyRunning as exc:
         console.say(f"Clarion is running already ({exc}) with its state in {run_dir.path}: `make down` stops it.")
-    except (CannotStart, PrepareFailed) as exc:
+    except CannotStart as exc:
         console.say(f"Clarion cannot start: {exc}")
+    except PrepareFailed as exc:
+        console.say(f"Clarion cannot start: {exc}")
+        return exc.code
     finally:
         console.close()
     return 1
@@ -101,8 +104,7 @@ class Run:
     def _choose_ports(self) -> None:
         port = self._env.port
         if obstacle := ports.obstacle(port):
-            other = ports.pick_free()
-            raise CannotStart(f"port {port} {obstacle}. Choose another one: CLARION_PORT={other} make up")
+            raise CannotStart(f"port {port} {obstacle}. Choose another one: {command_with_port(ports.pick_free())}")
         self._state.ports = ports.keep_or_pick(port_names(self._env), self._state.ports, port)
         # Before anything starts: what is started carries the token that is in this file.
         self._run_dir.state_save(self._state)
@@ -171,7 +173,7 @@ class Run:
                 return 1
             if readiness.failure:
                 self._console.say(f"Clarion cannot start: {readiness.failure}. Logs: {self._run_dir.log}")
-                return 1
+                return readiness.code
             if not is_told and not readiness.is_alive():
                 is_told = True
                 self._tell_ready(time.monotonic() - began)
@@ -183,6 +185,7 @@ class Run:
         self._console.say(f"Clarion is ready at {self._env.url}")
         self._console.say(f"  console: {self._env.url}/ (sign in as {ADMIN_NAME}; started in {took_s:.1f} s)")
         self._console.say(f"  password, API key and addresses: {self._run_dir.dev_json}")
+        self._console.say("  next: README.md, The first five minutes")
 
     def _show(self) -> None:
         for name, tail in self._tails.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import stat
@@ -18,6 +19,8 @@ from tests.support.waiting import wait_until
 from tests.support.websocket import room_join, wait_closed
 
 pytestmark = pytest.mark.timeout(400)
+
+_SECRET = "dev-a-secret-that-nobody-may-see-0123456789"
 
 
 def test_up_tells_how_to_reach_it_in_dev_json(own_product: Product) -> None:
@@ -71,12 +74,18 @@ def test_up_refuses_to_run_twice_in_one_folder(own_product: Product) -> None:
 
 def test_up_says_which_port_is_taken_and_by_whom(own_product: Product) -> None:
     """A taken port is named with its holder and the way out, before anything starts."""
+    own_product.env["CLARION_TOKEN_SECRET"] = _SECRET
     with socket.create_server(("127.0.0.1", own_product.port)):
         done = _up(own_product)
     assert done.returncode != 0
     assert f"port {own_product.port} is taken" in done.stdout
     assert f"process {os.getpid()}" in done.stdout
-    assert "CLARION_PORT=" in done.stdout
+    assert re.search(
+        rf"CLARION_PORT=\d+ .*CLARION_RUN_DIR={re.escape(str(own_product.run_dir))} .*make up", done.stdout
+    )
+    assert "CLARION_TOKEN_SECRET=... " in done.stdout
+    assert "CLARION_GATEWAYS=2 " in done.stdout
+    assert _SECRET not in done.stdout
     assert not own_product.processes()
     assert not (own_product.run_dir / "supervisord.conf").exists()
 
@@ -99,15 +108,35 @@ def test_up_names_the_variable_that_is_wrong(own_product: Product, name: str, va
     assert "short" not in done.stderr.replace("shorter", "")
 
 
-def test_up_gives_up_on_a_service_that_refuses_its_configuration(own_product: Product) -> None:
-    """A service that cannot run ends the start with its name and its reason, and leaves no process."""
+def test_up_refuses_a_broken_clarion_toml_before_anything_else(own_product: Product) -> None:
+    """Its problems are told with exit code 78, no database is prepared; `make down` does not mind."""
     broken = own_product.folder / "clarion.toml"
     broken.write_text("[channel]\nnamespaces = 3\n")
     own_product.env["CLARION_CONFIG"] = str(broken)
     done = _up(own_product)
-    assert done.returncode == 1
-    assert "Clarion cannot start" in done.stdout
-    assert "CLARION_CONFIG" in done.stdout
+    assert done.returncode == 78
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"CLARION_CONFIG: {broken}: ")
+    assert not own_product.run_dir.exists()
+    assert own_product.down().returncode == 0
+
+
+def test_up_gives_up_on_a_service_that_refuses_its_configuration(own_product: Product) -> None:
+    """A service that cannot run ends the start with its name and its reason, and leaves no process."""
+    own_product.env["CLARION_JOIN_TIMEOUT_S"] = "soon"  # ws-gateway's alone
+    done = _up(own_product)
+    assert done.returncode == 78
+    assert re.search(r"Clarion cannot start: gateway-\d refuses its configuration", done.stdout)
+    assert "CLARION_JOIN_TIMEOUT_S" in done.stdout
+    assert not own_product.processes()
+
+
+def test_up_ends_with_78_if_the_database_commands_refuse_their_configuration(own_product: Product) -> None:
+    """What passes through to every service is refused while the database is prepared."""
+    own_product.env["CLARION_LOG_LEVEL"] = "LOUD"
+    done = _up(own_product)
+    assert done.returncode == 78
+    assert "CLARION_LOG_LEVEL" in done.stdout
     assert not own_product.processes()
 
 
