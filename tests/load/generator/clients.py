@@ -1,6 +1,6 @@
 """WebSocket clients that cost the generator as little as possible: a raw protocol that walks frames in strides.
 
-All frames of a measurement have one size. So a client takes every so manieth byte of what it read, and these must all
+All frames of a measurement have one size. So a client takes every n-th byte of what it read, and these must all
 be the first byte of a text frame: then the frames are as many, and nothing was parsed. A control frame breaks the
 stride, and then the chunk is walked frame by frame; so the count is exact either way. A frame of another size breaks
 it for good, and is reported. A *timed* client parses every frame: number and time.

@@ -15,7 +15,7 @@ class Connect:
     Attributes:
         requests: the bytes of each client's handshake.
         in_flight: handshakes under way at a time; 0: all at once.
-        timed_every: every so manieth client parses each frame (order, latency), the others count; 0: none does.
+        timed_every: every n-th client parses each frame (order, latency), the others count; 0: none does.
     """
 
     port: int
