@@ -34,7 +34,7 @@ class DevEnv(BaseSettings):
     gateways: int = Field(default=2, ge=1, le=64)
     http_workers: int = Field(default=1, ge=1, le=64)
     config: Path = ROOT / "deploy" / "dev" / "clarion.toml"
-    token_secret: SecretStr | None = Field(default=None, min_length=32)
+    token_secret: SecretStr | None = None
     """HMAC key of connection tokens; left out: one made on the first start."""
     run_dir: Path = ROOT / ".run"
     """Where all state is."""

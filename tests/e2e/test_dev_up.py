@@ -96,16 +96,15 @@ def test_up_says_which_port_is_taken_and_by_whom(own_product: Product) -> None:
         ("CLARION_PORT", "http", "CLARION_PORT"),
         ("CLARION_GATEWAYS", "0", "CLARION_GATEWAYS"),
         ("CLARION_CONFIG", "/nowhere/clarion.toml", "CLARION_CONFIG: there is no file"),
-        ("CLARION_TOKEN_SECRET", "short", "CLARION_TOKEN_SECRET"),
     ],
 )
 def test_up_names_the_variable_that_is_wrong(own_product: Product, name: str, value: str, said: str) -> None:
-    """A wrong variable is named, without its value if it is a secret, and nothing starts."""
+    """A wrong variable is named, and nothing starts."""
     own_product.env[name] = value
     done = _up(own_product)
     assert done.returncode == 78
     assert said in done.stderr
-    assert "short" not in done.stderr.replace("shorter", "")
+    assert not own_product.processes()
 
 
 def test_up_refuses_a_broken_clarion_toml_before_anything_else(own_product: Product) -> None:

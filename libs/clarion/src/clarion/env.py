@@ -23,6 +23,9 @@ from clarion.namespaces import ClarionConfig, config_load
 DEVELOPMENT_SECRET_PREFIX: Final = "dev-"  # noqa: S105 - a mark, not a secret
 """How every secret starts that ``make up`` makes."""
 
+TOKEN_SECRET_MIN_CHARS: Final = 32
+"""RFC 7518 section 3.2: a key of HS256 is as long as its hash."""
+
 EXIT_CONFIG: Final = 78
 """Exit code of a process that refuses its configuration (EX_CONFIG of sysexits.h)."""
 
@@ -44,8 +47,8 @@ class ServiceEnv(BaseSettings):
     environment: Literal["development", "production"] = "production"
     secret_key: SecretStr = Field(min_length=32)
     """Django's secret key, the same for all services: it signs sessions."""
-    token_secret: SecretStr = Field(min_length=32)
-    """HMAC key of connection tokens, the same for all services."""
+    token_secret: SecretStr = Field(min_length=1)
+    """HMAC key of connection tokens, the same for all services; in production at least 32 characters."""
     database_url: str = Field(validation_alias="DATABASE_URL")
     """``postgres://user:password@host/name`` or ``sqlite:////absolute/path``."""
     redis_url: str
@@ -78,11 +81,18 @@ class ServiceEnv(BaseSettings):
         return urls
 
     @model_validator(mode="after")
-    def _no_development_secret(self) -> ServiceEnv:
+    def _secrets_serve_production(self) -> ServiceEnv:
         if self.environment == "production":
-            for name in ("secret_key", "token_secret"):
-                if getattr(self, name).get_secret_value().startswith(DEVELOPMENT_SECRET_PREFIX):
-                    raise ValueError(f"CLARION_{name.upper()}: a development secret does not serve production")
+            secrets = {"CLARION_SECRET_KEY": self.secret_key, "CLARION_TOKEN_SECRET": self.token_secret}
+            problems = [
+                f"{name}: a development secret does not serve production"
+                for name, secret in secrets.items()
+                if secret.get_secret_value().startswith(DEVELOPMENT_SECRET_PREFIX)
+            ]
+            if len(self.token_secret.get_secret_value()) < TOKEN_SECRET_MIN_CHARS:
+                problems.append(f"CLARION_TOKEN_SECRET: at least {TOKEN_SECRET_MIN_CHARS} characters in production")
+            if problems:
+                raise ValueError("\n".join(problems))
         return self
 
     @property
@@ -123,6 +133,7 @@ def _problem(location: tuple[int | str, ...], text: str) -> str:
 
 
 def _exit(problems: list[str]) -> NoReturn:
-    sys.stderr.write("".join(f"configuration: {problem}\n" for problem in problems))
+    lines = [line for problem in problems for line in problem.splitlines()]
+    sys.stderr.write("".join(f"configuration: {line}\n" for line in lines))
     sys.stderr.flush()
     sys.exit(EXIT_CONFIG)

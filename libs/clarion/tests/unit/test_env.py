@@ -48,6 +48,17 @@ def test_all_problems_are_told_at_once_with_the_variables_name() -> None:
     assert "short" not in done.stderr.replace("string_too_short", "").replace("too short", "")
 
 
+def test_a_short_token_secret_serves_development_only() -> None:
+    """Production wants 32 characters (RFC 7518), and tells it with every other problem."""
+    assert run(CLARION_TOKEN_SECRET="short", CLARION_ENVIRONMENT="development").returncode == 0
+    done = run(CLARION_TOKEN_SECRET="short", CLARION_SECRET_KEY="dev-" + "x" * 40)
+    assert done.returncode == 78
+    assert [line.split(":")[1].strip() for line in done.stderr.splitlines()] == [
+        "CLARION_SECRET_KEY", "CLARION_TOKEN_SECRET",
+    ]  # fmt: skip
+    assert run(CLARION_TOKEN_SECRET="", CLARION_ENVIRONMENT="development").returncode == 78
+
+
 @pytest.mark.parametrize("name", ["CLARION_SECRET_KEY", "CLARION_TOKEN_SECRET"])
 def test_production_refuses_a_development_secret(name: str) -> None:
     """A secret of make up starts with dev-; production does not start on it, development does."""
