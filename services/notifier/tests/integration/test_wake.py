@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 
 from clarion.outbox.services import outbox_add
 from notifier.wake import POLL_POSTGRESQL_S, POLL_SQLITE_S, Wake, listen, poll_s
@@ -15,16 +15,15 @@ from tests.support.databases import Database
 DEADLINE_S = 30.0
 
 
-def add_and_fail() -> None:
-    with transaction.atomic():
-        outbox_add([("chat:x", 1)])
-        raise LookupError
-
-
-def close() -> None:
-    from django.db import connection
-
-    connection.close()
+def add(*, fails: bool = False) -> None:
+    """Add a row in a transaction of its own, and close the connection of whatever thread this is."""
+    try:
+        with transaction.atomic():
+            outbox_add([("chat:x", 1)])
+            if fails:
+                raise LookupError
+    finally:
+        connection.close()
 
 
 async def test_listen_wakes_at_a_commit_and_not_at_a_rollback(postgresql_database: Database) -> None:
@@ -35,17 +34,15 @@ async def test_listen_wakes_at_a_commit_and_not_at_a_rollback(postgresql_databas
         await asyncio.wait_for(wake._event.wait(), DEADLINE_S)  # it listens
         wake._event.clear()
         with pytest.raises(LookupError):
-            await asyncio.to_thread(add_and_fail)
-        await asyncio.to_thread(close)
+            await asyncio.to_thread(add, fails=True)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(wake._event.wait(), 0.3)
-        await asyncio.to_thread(outbox_add, [("chat:x", 1)])
+        await asyncio.to_thread(add)
         await asyncio.wait_for(wake._event.wait(), DEADLINE_S)
     finally:
         listener.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await listener
-        await asyncio.to_thread(close)
 
 
 async def test_wake_set_before_the_wait_is_not_lost() -> None:
