@@ -111,6 +111,7 @@ def test_a_worker_that_dies_is_replaced(start_service: StartService, shared_redi
             return False
 
     wait_until(answers, what="the new worker answers")
+    assert worker.pid not in [other.pid for other in service.workers()]
 
 
 def test_several_workers_share_sqlite(start_service: StartService, shared_redis_url: str) -> None:

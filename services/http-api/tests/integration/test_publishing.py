@@ -170,6 +170,8 @@ def test_publish_refuses_data_over_the_limit_with_413(service: HttpService) -> N
     assert answer.json()["title"] == "Content Too Large"
     padded = service.publish("chat:room", raw=b'{"data":' + b" " * 100_000 + b'"x"}')
     assert padded.status == 202, "white space is not data"
+    escaped = service.publish("chat:room", raw=b'{"data":"' + b"\\u0041" * 65_534 + b'"}')
+    assert escaped.status == 202, "however it is escaped"
 
 
 def test_publish_refuses_a_large_body_before_reading_it(service: HttpService) -> None:
@@ -179,7 +181,7 @@ def test_publish_refuses_a_large_body_before_reading_it(service: HttpService) ->
     for name, value in {
         "Authorization": f"Bearer {service.keys['publish']}",
         "Content-Type": "application/json",
-        "Content-Length": str(10 * 1024 * 1024 + 1),
+        "Content-Length": str(9 * 65_536 + 1024 + 1),
     }.items():
         client.putheader(name, value)
     client.endheaders()

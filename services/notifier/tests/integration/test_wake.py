@@ -62,4 +62,6 @@ def test_poll_is_short_where_nothing_notifies(database: Database) -> None:
 
 async def test_listen_is_nothing_on_sqlite(sqlite_database: Database) -> None:
     """The poll alone works there."""
-    await asyncio.wait_for(listen(Wake()), DEADLINE_S)
+    wake = Wake()
+    await asyncio.wait_for(listen(wake), DEADLINE_S)
+    assert not wake._event.is_set()

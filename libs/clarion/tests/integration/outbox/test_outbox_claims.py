@@ -96,6 +96,7 @@ def test_lease_ends_by_the_databases_clock() -> None:
     [message] = outbox_add([("chat:a", 1)])
     messages_claim("killed", lease_s=0.2)
     wait_until(lambda: ids(messages_claim("heir", lease_s=60)) == [message.id], what="the heir's claim")
+    assert row(message).claimed_by == "heir"
 
 
 def test_dead_rows_do_not_block_their_channel() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from rest_framework import serializers
@@ -71,31 +72,30 @@ class NumberField(serializers.IntegerField):
         return super().to_internal_value(data)
 
 
-class UserIdField(serializers.Field[str, Any, str, Any]):
-    """A user id (:func:`clarion.names.user_id_check`)."""
+class _NameField(serializers.Field[str, Any, str, Any]):
+    """A name that a rule of :mod:`clarion.names` decides on."""
 
-    def to_internal_value(self, data: Any) -> str:
-        """The id."""
-        try:
-            return user_id_check(data)
-        except NameInvalid as exc:
-            raise serializers.ValidationError(exc.detail, code=exc.code) from exc
-
-    def to_representation(self, value: str) -> str:
-        """The id itself."""
-        return value
-
-
-class ChannelField(serializers.Field[str, Any, str, Any]):
-    """A channel's name (:func:`clarion.names.channel_check`)."""
+    rule: Callable[[object], str]
 
     def to_internal_value(self, data: Any) -> str:
         """The name."""
         try:
-            return channel_check(data)
+            return type(self).rule(data)
         except NameInvalid as exc:
             raise serializers.ValidationError(exc.detail, code=exc.code) from exc
 
     def to_representation(self, value: str) -> str:
         """The name itself."""
         return value
+
+
+class UserIdField(_NameField):
+    """A user id (:func:`clarion.names.user_id_check`)."""
+
+    rule = staticmethod(user_id_check)
+
+
+class ChannelField(_NameField):
+    """A channel's name (:func:`clarion.names.channel_check`)."""
+
+    rule = staticmethod(channel_check)
