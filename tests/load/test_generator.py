@@ -14,7 +14,7 @@ import pytest
 
 from tests.load.generator.clients import ACCEPT, NUMBER, TIME
 from tests.load.generator.fleet import Fleet, fleet
-from tests.load.generator.orders import ClientKind, Connect, Connected, Echo, Post
+from tests.load.generator.orders import Ask, ClientKind, Connect, Connected, Echo, Post
 from tests.load.processes import cpu_s
 from tests.load.stage import handshake
 from tests.support.waiting import wait_until
@@ -198,6 +198,39 @@ def test_generator_echo_counts_round_trips(load: Fleet) -> None:
         echoed = load.echo(Echo(b'{"text":"hello"}', 0.5))
         assert echoed.round_trips > CLIENTS
         assert 0.4 < echoed.wall_s < 5
+        load.close_all()
+
+
+@pytest.mark.parametrize("rate_hz", [0.0, 20.0])
+def test_generator_ask_takes_the_time_of_each_answer(load: Fleet, rate_hz: float) -> None:
+    """Every answer has a time, also behind a greeting of another size; a rate bounds how often each client asks."""
+    greeting = b"\x81\x11" + b'{"node":"node-1"}'
+    with KnownServer(SWITCH + greeting).running() as server:
+        connect(load, server, kind="ask")
+        asked = load.ask(Ask(b'{"msg":"hello"}', 0.5, rate_hz))
+        assert asked.frames == len(asked.latencies_ns) > CLIENTS
+        assert 0 < min(asked.latencies_ns) < max(asked.latencies_ns) < 5e9
+        assert asked.faults == []
+        assert not rate_hz or asked.frames <= rate_hz * 0.5 * CLIENTS
+        load.close_all()
+
+
+def test_generator_ask_counts_who_got_no_answer(load: Fleet) -> None:
+    """One client of each process asks a server that is deaf: no time is taken, and the open questions are told."""
+    server = KnownServer()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server._writers.append(writer)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(SWITCH)
+        while await reader.read(65536):
+            pass
+
+    server._serve = serve  # type: ignore[method-assign]
+    with server.running():
+        connect(load, server, kind="ask")
+        asked = load.ask(Ask(b'{"msg":"hello"}', 0.2, askers=1))
+        assert (asked.frames, asked.latencies_ns, asked.unanswered) == (0, [], len(load.pids))
         load.close_all()
 
 

@@ -223,6 +223,42 @@ class EchoClient(Client):
             self.send(self.frame)
 
 
+class AskClient(Client):
+    """A client that takes the time from a frame that it sends to the next one that it gets.
+
+    It parses every frame, because a consumer may greet with a frame of another size.
+    """
+
+    def __init__(self, tally: Tally, request: bytes) -> None:
+        super().__init__(tally, request)
+        self.again: bytes | None = None
+        self._asked_ns = 0
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a question is open."""
+        return self._asked_ns > 0
+
+    def ask(self, frame: bytes) -> None:
+        """Send a ready frame, unless an answer is still to come."""
+        if not self._asked_ns and self.is_open:
+            self._asked_ns = time.monotonic_ns()
+            self.send(frame)
+
+    def received(self, size: int) -> None:
+        """Walk what was read."""
+        self._walk(bytes(_VIEW[:size]))
+
+    def text(self, payload: bytes, size: int) -> None:
+        """Count, take the time, and ask again if that is wanted."""
+        super().text(payload, size)
+        if self._asked_ns:
+            self.tally.latencies_ns.append(time.monotonic_ns() - self._asked_ns)
+            self._asked_ns = 0
+            if self.again is not None:
+                self.ask(self.again)
+
+
 def client_frame(payload: bytes, opcode: int = TEXT) -> bytes:
     """One masked frame, as clients must send it; at most 125 bytes of payload."""
     if len(payload) > 125:

@@ -12,6 +12,8 @@ from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from tests.load.generator.orders import (
+    Ask,
+    Asked,
     CloseAll,
     Collect,
     Connect,
@@ -78,6 +80,17 @@ class Fleet:
         """Send frames to and fro."""
         answers: list[Echoed] = self._ask_parts([order] * len(self._processes))
         return Echoed(sum(answer.round_trips for answer in answers), max(answer.wall_s for answer in answers))
+
+    def ask(self, order: Ask) -> Asked:
+        """Take the time of questions and answers."""
+        answers: list[Asked] = self._ask_parts([order] * len(self._processes))
+        return Asked(
+            frames=sum(answer.frames for answer in answers),
+            wall_s=max(answer.wall_s for answer in answers),
+            latencies_ns=[latency for answer in answers for latency in answer.latencies_ns],
+            unanswered=sum(answer.unanswered for answer in answers),
+            faults=[fault for answer in answers for fault in answer.faults],
+        )
 
     def post(self, order: Post) -> Posted:
         """Repeat HTTP requests."""

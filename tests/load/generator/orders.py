@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-ClientKind: TypeAlias = Literal["count", "echo"]
+ClientKind: TypeAlias = Literal["count", "echo", "ask"]
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,36 @@ class Echoed:
 
 
 @dataclass(frozen=True)
+class Ask:
+    """Send ``text`` from ask clients and take the time until the next frame comes; answered by :class:`Asked`.
+
+    Attributes:
+        rate_hz: of each client that asks; 0: again whenever its answer is there.
+        askers: how many clients of each process ask, the others listen; 0: all.
+    """
+
+    text: bytes
+    duration_s: float
+    rate_hz: float = 0.0
+    askers: int = 0
+
+
+@dataclass
+class Asked:
+    """What came within ``wall_s``: frames of all clients, and the time of each answer, in the order in which they came.
+
+    Attributes:
+        unanswered: clients whose last question was still open at the end.
+    """
+
+    frames: int = 0
+    wall_s: float = 0.0
+    latencies_ns: list[int] = field(default_factory=list)
+    unanswered: int = 0
+    faults: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class Post:
     """Repeat one HTTP request per keep-alive connection, one at a time on each; answered by :class:`Posted`."""
 
@@ -110,4 +140,4 @@ class Stop:
     """End the process; not answered."""
 
 
-Order: TypeAlias = Connect | Expect | Collect | Echo | Post | CloseAll | Stop
+Order: TypeAlias = Connect | Expect | Collect | Echo | Ask | Post | CloseAll | Stop

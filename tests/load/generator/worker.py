@@ -14,9 +14,11 @@ from typing import Any, Final, TypeVar
 
 import uvloop
 
-from tests.load.generator.clients import Client, EchoClient, Refused, Tally, TimedClient, client_frame
+from tests.load.generator.clients import AskClient, Client, EchoClient, Refused, Tally, TimedClient, client_frame
 from tests.load.generator.http_client import HttpClient
 from tests.load.generator.orders import (
+    Ask,
+    Asked,
     CloseAll,
     Collect,
     Connect,
@@ -75,6 +77,8 @@ class Worker:
                 return await self._collect(order)
             case Echo():
                 return await self._echo(order)
+            case Ask():
+                return await self._ask(order)
             case Post():
                 return await self._post(order)
             case CloseAll():
@@ -104,6 +108,8 @@ class Worker:
     def _client(self, order: Connect, index: int) -> Client:
         if order.kind == "echo":
             return EchoClient(self._tally, order.requests[index])
+        if order.kind == "ask":
+            return AskClient(self._tally, order.requests[index])
         is_timed = order.timed_every and index % order.timed_every == 0
         return (TimedClient if is_timed else Client)(self._tally, order.requests[index])
 
@@ -154,6 +160,37 @@ class Worker:
         for client in echoing:
             client.frame = None
         return result
+
+    async def _ask(self, order: Ask) -> Asked:
+        frame = client_frame(order.text)
+        clients = [client for client in self._clients if isinstance(client, AskClient)]
+        asking = clients[: order.askers or None]
+        self._tally.reset(2**63)
+        start = time.monotonic()
+        if order.rate_hz:
+            rounds = [self._ask_at(client, frame, index / len(asking), order) for index, client in enumerate(asking)]
+            await asyncio.gather(*rounds)
+        else:
+            for client in asking:
+                client.again = frame
+                client.ask(frame)
+        await asyncio.sleep(max(0.0, start + order.duration_s - time.monotonic()))
+        for client in clients:
+            client.again = None
+        return Asked(
+            frames=self._tally.frames,
+            wall_s=time.monotonic() - start,
+            latencies_ns=self._tally.latencies_ns,
+            unanswered=sum(client.is_waiting for client in asking),
+            faults=self._tally.faults,
+        )
+
+    async def _ask_at(self, client: AskClient, frame: bytes, phase: float, order: Ask) -> None:
+        """Ask at the order's rate; ``phase`` (0 to 1) spreads the clients over one interval."""
+        start = time.monotonic()
+        for number in range(int(order.rate_hz * order.duration_s)):
+            await asyncio.sleep(max(0.0, start + (number + phase) / order.rate_hz - time.monotonic()))
+            client.ask(frame)
 
     async def _post(self, order: Post) -> Posted:
         loop = asyncio.get_running_loop()
