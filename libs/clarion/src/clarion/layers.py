@@ -133,8 +133,10 @@ class _LoopLayer(RedisPubSubLoopLayer):  # type: ignore[misc]
 
     async def group_add(self, group: str, channel: str) -> None:
         """Add a layer channel of this process to a group; the subscription has been sent to Redis on return."""
-        await super().group_add(channel_check(group), channel)
-        self._groups_of.setdefault(channel, set()).add(group)
+        channel_check(group)
+        if channel in self.channels:  # noted first: a call that Redis fails leaves a member behind, too
+            self._groups_of.setdefault(channel, set()).add(group)
+        await super().group_add(group, channel)
 
     async def group_discard(self, group: str, channel: str) -> None:
         """Take a layer channel out of a group; nothing happens if it is not in it."""
@@ -150,8 +152,12 @@ class _LoopLayer(RedisPubSubLoopLayer):  # type: ignore[misc]
 
     async def _subscribe_to_channel(self, channel: str) -> None:
         self.channels[channel] = _DroppingQueue(self.channel_layer.capacity)
-        shard = self._get_shard(channel)
-        await shard.subscribe(channel)
+        try:
+            await self._get_shard(channel).subscribe(channel)
+        except BaseException:
+            # Else the next receive() would wait on a queue that nothing fills.
+            del self.channels[channel]
+            raise
 
 
 class _DroppingQueue(asyncio.Queue[bytes]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,32 @@ async def test_a_consumer_that_ends_without_group_discard_leaves_nothing(
         await wait_until_async(lambda: client.pubsub_numsub("asgi__group__chat:y")[0][1] == 0)
     await layer.group_send("chat:x", {"type": "x"})
     assert await receive(layer, stays) == {"type": "x"}
+
+
+async def test_what_a_missing_redis_refuses_leaves_nothing(redis_server: RedisServer) -> None:
+    """A refused new_channel, receive or group_add holds nothing, and works when Redis is back."""
+    lost = asyncio.Event()
+    layer = ClarionChannelLayer([redis_server.url], timeout_s=0.5, on_disconnect=lost.set)
+    channel = await layer.new_channel()
+    waiting = asyncio.ensure_future(layer.receive(channel))
+    redis_server.stop()
+    async with asyncio.timeout(DEADLINE_S):
+        await lost.wait()
+    for refused in (layer.new_channel, partial(layer.receive, "tasks"), partial(layer.group_add, "chat:x", channel)):
+        with pytest.raises(ChannelLayerUnavailable):
+            await refused()
+    assert list(layer.channels) == [channel]
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert (layer.channels, layer.groups, layer._groups_of) == ({}, {}, {})
+    redis_server.start()
+    receiving = asyncio.ensure_future(receive(layer, "tasks"))
+    with redis_server.client() as client:
+        await wait_until_async(lambda: client.pubsub_numsub("tasks")[0][1] == 1)
+    await layer.send("tasks", {"type": "x"})
+    assert await receiving == {"type": "x"}
+    await layer.flush()
 
 
 async def test_a_mailbox_is_bounded_and_drops_the_oldest(redis_server: RedisServer) -> None:
