@@ -88,3 +88,26 @@ def personal_user(channel: str) -> str | None:
 def redis_group(prefix: str, channel: str) -> str:
     """The Redis pub/sub channel of a group: the stock pub/sub layer's name for it (channels_redis/pubsub.py)."""
     return f"{prefix}__group__{channel}"
+
+
+def consumer_channel_check(prefix: str, channel: object) -> str:
+    """Return a layer channel's name if it is one consumer's own (``self.channel_name``) and nothing else's.
+
+    A layer's ``send`` takes any Redis channel: what a client names as an address must not be a group.
+
+    Raises:
+        NameInvalid: HTTP 400.
+    """
+    if isinstance(channel, str) and re.fullmatch(rf"{re.escape(prefix)}specific\.[0-9a-f]{{32}}", channel):
+        return channel
+    raise NameInvalid("this is not the channel_name of a consumer")
+
+
+def lab_tasks_channel(prefix: str) -> str:
+    """The layer channel on which the lab's worker page asks for a background task; every notifier receives it."""
+    return f"{prefix}.lab-tasks"
+
+
+def lab_task_claim(prefix: str, task_id: str) -> str:
+    """The Redis key that the notifier sets that runs a task of the lab."""
+    return f"{prefix}.lab-task.{task_id}"

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from clarion.errors import NameInvalid
-from clarion.names import channel_check, namespace_of, personal_channel, personal_user, redis_group, user_id_check
+from clarion.names import (
+    channel_check,
+    consumer_channel_check,
+    namespace_of,
+    personal_channel,
+    personal_user,
+    redis_group,
+    user_id_check,
+)
 
 ALLOWED = {chr(code) for code in range(33, 127)} - set('/\\"%?*')
 
@@ -87,3 +95,34 @@ def test_personal_channel_and_user_are_inverse() -> None:
 def test_redis_group_is_the_stock_layers_name() -> None:
     """The stock pub/sub layer and we mean the same Redis channel."""
     assert redis_group("asgi", "chat:x") == "asgi__group__chat:x"
+
+
+def test_consumer_channel_check_allows_one_consumers_own_channel() -> None:
+    """What a layer's new_channel() makes under this prefix."""
+    name = f"t.1specific.{'0a' * 16}"
+    assert consumer_channel_check("t.1", name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"asgi__group__specific.{'0' * 32}",
+        f"asgi__group__xspecific.{'0' * 32}",
+        "asgi__group__news:x",
+        f"otherspecific.{'0' * 32}",
+        f"asgispecific.{'0' * 31}",
+        f"asgispecific.{'0' * 33}",
+        f"asgispecific.{'A' * 32}",
+        f"asgispecificx{'0' * 32}",
+        f"asgispecific.{'0' * 32}\n",
+        f" asgispecific.{'0' * 32}",
+        "asgi.lab-tasks",
+        "",
+        None,
+        7,
+    ],
+)
+def test_consumer_channel_check_refuses_every_other_address(name: object) -> None:
+    """A group, a channel of services, another deployment's: a client must not reach them by naming them."""
+    with pytest.raises(NameInvalid):
+        consumer_channel_check("asgi", name)
