@@ -43,7 +43,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def run_module(browser: Browser) -> Iterator[RunModule]:
-    """Run code beside one of the console's modules (or ``fakes``), without a server."""
+    """Run code beside one of the pages' modules (or ``fakes``), without a server."""
     page = browser.new_page(locale="en-GB", timezone_id="UTC")
     yield module_runner(page)
     page.close()

@@ -63,8 +63,8 @@ export function fakeSockets() {
 
 /** A RoomSocket on fakes: every wait is the whole of its ceiling. */
 export async function room() {
-  const { RoomSocket } = await import("/console/socket.js");
-  const { Backoff } = await import("/console/backoff.js");
+  const { RoomSocket } = await import("/clarion/socket.js");
+  const { Backoff } = await import("/clarion/backoff.js");
   const clock = new FakeClock();
   const { made, WebSocket } = fakeSockets();
   const states = [];

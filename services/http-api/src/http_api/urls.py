@@ -1,4 +1,4 @@
-"""Every URL of the service. Console and sign-in look belong to ``http_api.console``."""
+"""Every URL of the service. The look of its pages belongs to ``http_api.console``, error pages to ``clarion.pages``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ urlpatterns = [
     path("", include("http_api.console.urls")),
 ]
 
-handler400 = "http_api.rest.problems.bad_request"
-handler403 = "http_api.rest.problems.permission_denied"
-handler404 = "http_api.rest.problems.not_found"
-handler500 = "http_api.rest.problems.server_error"
+handler400 = "clarion.pages.problems.bad_request"
+handler403 = "clarion.pages.problems.permission_denied"
+handler404 = "clarion.pages.problems.not_found"
+handler500 = "clarion.pages.problems.server_error"

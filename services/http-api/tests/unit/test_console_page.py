@@ -13,7 +13,6 @@ from django.test import RequestFactory
 
 from clarion.namespaces import config_parse
 from http_api.console import selectors, views
-from http_api.rest.problems import server_error
 
 CONFIG = config_parse(
     {
@@ -110,12 +109,3 @@ def test_console_without_namespaces_offers_the_personal_channel(monkeypatch: pyt
     env.clarion_config = config_parse({})
     monkeypatch.setattr(selectors, "env", env)
     assert 'value="#7"' in _get("/", User(pk=7, username="ada"))
-
-
-def test_server_error_has_a_page_that_needs_nothing() -> None:
-    """Without a session or a database, the last error page is in the product's look and says what to quote."""
-    request = RequestFactory().get("/", headers={"X-Request-ID": "abcdefgh"})
-    response = server_error(request)
-    assert response.status_code == 500
-    assert "logged as abcdefgh" in response.content.decode()
-    assert "<!doctype html>" in response.content.decode()

@@ -15,9 +15,10 @@ from rest_framework import exceptions
 from rest_framework.request import Request
 
 from clarion import errors
+from clarion.pages.problems import CONTENT_TYPE
 from http_api import errors as own_errors
 from http_api.accounts.api.views import MeView
-from http_api.rest.problems import CONTENT_TYPE, error_response, exception_handler, wants_problem
+from http_api.rest.problems import error_response, exception_handler
 
 
 def all_errors() -> list[type[errors.ClarionError]]:
@@ -97,21 +98,6 @@ def test_wrong_fields_are_told_by_json_pointer() -> None:
     assert response is not None
     told = [(error["pointer"], error["detail"]) for error in json.loads(response.content)["errors"]]
     assert told == [("#/users/3", "bad"), ("#/a~1b~0c", "worse"), ("#", "worst")]
-
-
-@pytest.mark.parametrize(
-    ("path", "headers", "expected"),
-    [
-        ("/api/v1/x", {"HTTP_ACCEPT": "text/html"}, True),
-        ("/x", {"HTTP_ACCEPT": "text/html,*/*"}, False),
-        ("/x", {"HTTP_ACCEPT": "application/json"}, True),
-        ("/x", {"CONTENT_TYPE": "application/json"}, True),
-        ("/x", {}, False),
-    ],
-)
-def test_wants_problem_knows_programs(path: str, headers: dict[str, str], expected: bool) -> None:
-    """Programs get a document, browsers a page."""
-    assert wants_problem(RequestFactory().get(path, **headers)) is expected
 
 
 def handled(raised: Exception) -> Any:

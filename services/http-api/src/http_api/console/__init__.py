@@ -1,1 +1,1 @@
-"""The pages that people see: the console, and the look of sign-in and error pages."""
+"""The pages that people see: the console, and the look of sign-in."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 
+from clarion.pages.middleware import GetResponse
 from http_api.health.checks import OK, readiness
-from http_api.middleware import GetResponse
 
 
 class HealthMiddleware:

@@ -12,6 +12,7 @@ from http_api.env import env
 DEBUG = False  # also in development: no traceback ever leaves
 SECRET_KEY = env.secret_key.get_secret_value()
 ALLOWED_HOSTS = env.host_names
+CLARION_PUBLIC_URL = env.public_url
 ROOT_URLCONF = "http_api.urls"
 WSGI_APPLICATION = "http_api.wsgi.application"
 
@@ -21,6 +22,7 @@ INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.staticfiles",
     "rest_framework",
+    "clarion.pages",
     "http_api.keys",
     "http_api.accounts",
     "http_api.notifications",
@@ -29,8 +31,8 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "http_api.health.middleware.HealthMiddleware",  # first: a probe needs no host name, session or static file
-    "http_api.middleware.RequestIdMiddleware",
-    "http_api.middleware.SecurityHeadersMiddleware",
+    "clarion.pages.middleware.RequestIdMiddleware",
+    "clarion.pages.middleware.SecurityHeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -104,7 +106,7 @@ USE_TZ = True
 USE_I18N = False
 
 LOGGING = logging_config("http-api", env.log_level, env.log_format)
-# What anyone can provoke: http_api.rest.problems logs it as an event, without a traceback.
+# What anyone can provoke: clarion.pages.problems logs it as an event, without a traceback.
 LOGGING["loggers"] |= {
     "django.security.DisallowedHost": {"level": "CRITICAL"},
     "django.security.csrf": {"level": "CRITICAL"},

@@ -3,8 +3,8 @@
  *
  * What could not be sent, or was refused, is in the field with the reason beside it.
  */
-import { byteLength, errorOf, frameOf, isJson } from "./frames.js";
-import { countText } from "./formats.js";
+import { byteLength, errorOf, frameOf, isJson } from "../clarion/frames.js";
+import { countText } from "../clarion/formats.js";
 
 const HISTORY_SIZE = 10;
 

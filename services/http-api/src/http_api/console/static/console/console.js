@@ -1,16 +1,16 @@
 /** The console page: binds the socket to what is on the page. */
 import { curlText, roomUrl } from "./addresses.js";
-import { Backoff } from "./backoff.js";
-import { closeMeaning } from "./close_codes.js";
+import { Backoff } from "../clarion/backoff.js";
+import { closeMeaning } from "../clarion/close_codes.js";
 import { Composer } from "./composer.js";
-import { copyButtons } from "./copy.js";
-import { errorOf } from "./frames.js";
-import { LivePanel } from "./live_panel.js";
+import { copyButtons } from "../clarion/copy.js";
+import { errorOf } from "../clarion/frames.js";
+import { LivePanel } from "../clarion/live_panel.js";
 import { channelProblem } from "./names.js";
 import { Notice } from "./notice.js";
 import { PageTitle } from "./page_title.js";
-import { RoomSocket } from "./socket.js";
-import { StatePill } from "./state_pill.js";
+import { RoomSocket } from "../clarion/socket.js";
+import { StatePill } from "../clarion/state_pill.js";
 
 const $ = (id) => document.getElementById(id);
 

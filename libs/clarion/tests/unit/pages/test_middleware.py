@@ -1,4 +1,4 @@
-"""http_api.middleware: what a request and its answer carry."""
+"""clarion.pages.middleware: what a request and its answer carry."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import structlog
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 
-from http_api.middleware import RequestIdMiddleware
+from clarion.pages.middleware import RequestIdMiddleware, SecurityHeadersMiddleware
 
 
 def answer_with_bound(request: HttpRequest) -> HttpResponse:
@@ -37,3 +37,23 @@ def test_nothing_bound_outlives_its_request() -> None:
     middleware = RequestIdMiddleware(answer_with_bound)
     middleware(RequestFactory().get("/"))
     assert middleware(RequestFactory().get("/")).content == b"['request_id']"
+
+
+def test_a_page_says_what_a_browser_may_do() -> None:
+    """This origin's scripts and sockets alone, by the deployment's public URL."""
+    answer = SecurityHeadersMiddleware(lambda _request: HttpResponse())(RequestFactory().get("/lab/"))
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'self'" in policy
+    assert "connect-src 'self' wss://push.example;" in policy
+    assert "unsafe" not in policy
+    assert "Cache-Control" not in answer.headers
+
+
+def test_an_api_answer_is_not_cached_and_a_views_own_word_stands() -> None:
+    """No policy for what no browser shows; what a view said is kept."""
+    answer = SecurityHeadersMiddleware(lambda _request: HttpResponse())(RequestFactory().get("/api/v1/me"))
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert "Content-Security-Policy" not in answer.headers
+    own = HttpResponse(headers={"Content-Security-Policy": "sandbox"})
+    kept = SecurityHeadersMiddleware(lambda _request: own)(RequestFactory().get("/"))
+    assert kept.headers["Content-Security-Policy"] == "sandbox"

@@ -1,4 +1,7 @@
-"""Middleware of every request: its id, and the headers that tell a browser what a page may do."""
+"""Middleware of every request: its id, and the headers that tell a browser what a page may do.
+
+Django setting: ``CLARION_PUBLIC_URL``, the origin that browsers see.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +11,12 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 import structlog
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
-
-from http_api.env import env
 
 GetResponse: TypeAlias = Callable[[HttpRequest], HttpResponse]
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{8,64}")
-_WS_ORIGIN: Final = "ws" + env.public_url.removeprefix("http")
-
-# 'self' does not cover ws: in older Safari: the socket's origin is named as well. Django's admin needs data: images.
-CONTENT_SECURITY_POLICY: Final = (
-    f"default-src 'self'; connect-src 'self' {_WS_ORIGIN}; img-src 'self' data:; object-src 'none'; "
-    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-)
 
 
 class RequestIdMiddleware:
@@ -48,6 +43,7 @@ class SecurityHeadersMiddleware:
 
     def __init__(self, get_response: GetResponse) -> None:
         self._get_response = get_response
+        self._policy = content_security_policy(settings.CLARION_PUBLIC_URL)
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Add the headers that the view did not set itself."""
@@ -55,5 +51,15 @@ class SecurityHeadersMiddleware:
         if request.path_info.startswith("/api/"):
             response.headers.setdefault("Cache-Control", "no-store")
         else:
-            response.headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+            response.headers.setdefault("Content-Security-Policy", self._policy)
         return response
+
+
+def content_security_policy(public_url: str) -> str:
+    """The policy of every page: nothing from elsewhere, nothing inline."""
+    # 'self' does not cover ws: in older Safari, so the socket's origin is named; Django's admin needs data: images.
+    socket_origin = "ws" + public_url.removeprefix("http")
+    return (
+        f"default-src 'self'; connect-src 'self' {socket_origin}; img-src 'self' data:; object-src 'none'; "
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    )
