@@ -1,0 +1,1 @@
+"""The lab: every lesson of the Django Channels tutorials, running beside the production path."""
