@@ -61,6 +61,8 @@ class ServiceEnv(BaseSettings):
     """The origin that browsers see, e.g. ``https://push.example``."""
     config: Path | None = None
     """Path of ``clarion.toml``. Left out: no namespace is defined."""
+    lab: bool | None = None
+    """Whether the lab is served. Left out: in development it is, in production it is not."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] = "json"
 
@@ -105,10 +107,31 @@ class ServiceEnv(BaseSettings):
         """Whether this is a developer's machine: development secrets pass, cookies travel over plain HTTP."""
         return self.environment == "development"
 
+    @property
+    def lab_enabled(self) -> bool:
+        """Whether the lab's page, sockets and tasks are served."""
+        return self.is_development if self.lab is None else self.lab
+
     @cached_property
     def clarion_config(self) -> ClarionConfig:
         """The checked ``clarion.toml``; without one, no namespace is defined."""
         return config_load(self.config) if self.config else ClarionConfig()
+
+
+class PagesEnv(ServiceEnv):
+    """What a service with pages needs beside: the host names that it answers to."""
+
+    allowed_hosts: str = ""
+    """Host names beside ``CLARION_PUBLIC_URL``'s, separated by commas: what services inside the network call us."""
+
+    @property
+    def host_names(self) -> list[str]:
+        """Every name that a request's Host header may hold."""
+        public = self.public_url.partition("://")[2]
+        host = public.rpartition("]")[0] + "]" if public.startswith("[") else public.partition(":")[0]
+        extra = [name.strip() for name in self.allowed_hosts.split(",") if name.strip()]
+        local = ["127.0.0.1", "localhost", "[::1]"] if self.is_development else []
+        return list(dict.fromkeys([host, *extra, *local]))
 
 
 def env_load(kind: type[Env]) -> Env:

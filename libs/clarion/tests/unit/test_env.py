@@ -18,10 +18,13 @@ GOOD = {
 PROGRAM = "from clarion.env import *; env = env_load(ServiceEnv); print(env.environment, env.redis_urls, env)"
 
 
-def run(**changes: str | None) -> subprocess.CompletedProcess[str]:
+LAB = "from clarion.env import *; print(env_load(ServiceEnv).lab_enabled)"
+
+
+def run(program: str = PROGRAM, **changes: str | None) -> subprocess.CompletedProcess[str]:
     env = {name: value for name, value in {**GOOD, **changes}.items() if value is not None}
     return subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", program], env=env, capture_output=True, text=True, timeout=60, check=False
     )
 
 
@@ -66,6 +69,25 @@ def test_production_refuses_a_development_secret(name: str) -> None:
     assert done.returncode == 78
     assert f"{name}: a development secret" in done.stderr
     assert run(**{name: "dev-" + "x" * 40}, CLARION_ENVIRONMENT="development").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("environment", "lab", "is_on"),
+    [
+        ("development", None, True), ("production", None, False),
+        ("development", "0", False), ("production", "1", True), ("production", "off", False),
+    ],
+)  # fmt: skip
+def test_the_lab_is_on_in_development_unless_told_otherwise(environment: str, lab: str | None, is_on: bool) -> None:
+    """CLARION_LAB decides; left out, a production has no lab."""
+    assert run(LAB, CLARION_ENVIRONMENT=environment, CLARION_LAB=lab).stdout.strip() == str(is_on)
+
+
+def test_the_lab_is_on_or_off() -> None:
+    """Any other word is a problem of the environment."""
+    done = run(LAB, CLARION_LAB="maybe")
+    assert done.returncode == 78
+    assert done.stderr.startswith("configuration: CLARION_LAB: ")
 
 
 def test_a_wrong_clarion_toml_ends_the_start(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ from typing import Final
 
 from pydantic import Field
 
-from clarion.env import ServiceEnv, env_load
+from clarion.env import PagesEnv, env_load
 
 
-class HttpApiEnv(ServiceEnv):
+class HttpApiEnv(PagesEnv):
     """What http-api needs beside what all services need."""
 
     http_bind: str = Field(default="127.0.0.1:8000", pattern=r"^(unix:/\S+|\S+:\d{1,5})$")
@@ -28,17 +28,6 @@ class HttpApiEnv(ServiceEnv):
     """How long a stopping worker may finish its requests."""
     http_body_max_bytes: int = Field(default=10 * 1024 * 1024, ge=1024)
     """Most bytes of a request's body. Below nginx's own limit (11 MiB), so that the answer is ours."""
-    allowed_hosts: str = ""
-    """Host names beside ``CLARION_PUBLIC_URL``'s, separated by commas: what services inside the network call us."""
-
-    @property
-    def host_names(self) -> list[str]:
-        """Every name that a request's Host header may hold."""
-        public = self.public_url.partition("://")[2]
-        host = public.rpartition("]")[0] + "]" if public.startswith("[") else public.partition(":")[0]
-        extra = [name.strip() for name in self.allowed_hosts.split(",") if name.strip()]
-        local = ["127.0.0.1", "localhost", "[::1]"] if self.is_development else []
-        return list(dict.fromkeys([host, *extra, *local]))
 
 
 env: Final = env_load(HttpApiEnv)
