@@ -74,6 +74,54 @@ class NamespaceUnknown(ClarionError):
     protocol_code = ErrorCode.UNKNOWN_CHANNEL
 
 
+class RequestInvalid(ClarionError, ValueError):
+    """The command is not what the protocol says."""
+
+    code = "request_invalid"
+    http_status = 400
+    protocol_code = ErrorCode.BAD_REQUEST
+
+
+class MethodNotFound(ClarionError):
+    """There is no such method."""
+
+    code = "method_not_found"
+    http_status = 404
+    protocol_code = ErrorCode.METHOD_NOT_FOUND
+
+
+class AlreadySubscribed(ClarionError):
+    """This connection has subscribed to the channel already."""
+
+    code = "already_subscribed"
+    http_status = 409
+    protocol_code = ErrorCode.ALREADY_SUBSCRIBED
+
+
+class LimitExceeded(ClarionError):
+    """A limit of the configuration is reached."""
+
+    code = "limit_exceeded"
+    http_status = 429
+    protocol_code = ErrorCode.LIMIT_EXCEEDED
+
+
+class NotAvailable(ClarionError):
+    """The channel's namespace has not switched that on."""
+
+    code = "not_available"
+    http_status = 404
+    protocol_code = ErrorCode.NOT_AVAILABLE
+
+
+class UnrecoverablePosition(ClarionError):
+    """The stream no longer holds that position, or is another one: start from its top and reload."""
+
+    code = "unrecoverable_position"
+    http_status = 410
+    protocol_code = ErrorCode.UNRECOVERABLE_POSITION
+
+
 class Unauthorized(ClarionError):
     """Sign in, or send a valid token or key."""
 
@@ -95,6 +143,14 @@ class TokenExpired(Unauthorized):
     protocol_code = ErrorCode.TOKEN_EXPIRED
 
 
+class Expired(ClarionError):
+    """What was to be kept alive has expired."""
+
+    code = "expired"
+    http_status = 410
+    protocol_code = ErrorCode.EXPIRED
+
+
 class PermissionRefused(ClarionError):
     """This caller may not do that on this channel."""
 
@@ -109,6 +165,15 @@ class TooManyRequests(ClarionError):
     code = "too_many_requests"
     http_status = 429
     protocol_code = ErrorCode.TOO_MANY_REQUESTS
+    temporary = True
+
+
+class ConcurrentPagination(ClarionError):
+    """The stream changed while it was being paged through: ask again."""
+
+    code = "concurrent_pagination"
+    http_status = 409
+    protocol_code = ErrorCode.CONCURRENT_PAGINATION
     temporary = True
 
 

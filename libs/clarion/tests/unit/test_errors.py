@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from clarion import errors
+from clarion.codes import DisconnectCode, ErrorCode, UnsubscribeCode
 from clarion.errors import ClarionError
 
 
@@ -22,7 +23,8 @@ def test_every_code_is_stable_and_unique() -> None:
         [
             "internal", "name_invalid", "data_invalid", "json_malformed", "publication_too_large", "namespace_unknown",
             "unauthorized", "token_invalid", "token_expired", "permission_denied", "too_many_requests",
-            "layer_unavailable", "config_invalid",
+            "layer_unavailable", "config_invalid", "request_invalid", "method_not_found", "already_subscribed",
+            "limit_exceeded", "not_available", "unrecoverable_position", "expired", "concurrent_pagination",
         ]
     )  # fmt: skip
 
@@ -35,3 +37,21 @@ def test_every_error_has_a_text_and_a_status(kind: type[ClarionError]) -> None:
     assert error.detail
     assert 400 <= error.http_status <= 599
     assert kind("more precise").detail == "more precise"
+
+
+def test_every_protocol_error_number_has_a_class() -> None:
+    """Whatever number the protocol has, a service can raise it."""
+    assert {kind.protocol_code for kind in all_errors()} == set(ErrorCode)
+
+
+@pytest.mark.parametrize("code", list(DisconnectCode))
+def test_disconnect_codes_tell_whether_to_come_back(code: DisconnectCode) -> None:
+    """3000 to 3499 reconnect, 3500 to 3999 do not; each has a reason that fits a close frame."""
+    assert 3000 <= code <= 3999
+    assert code.is_terminal is (code >= 3500)
+    assert 0 < len(code.reason.encode()) <= 123
+
+
+def test_unsubscribe_codes_are_split_at_2500() -> None:
+    """From 2500 on a client subscribes again by itself."""
+    assert [code for code in UnsubscribeCode if code >= 2500] == [2500, 2501, 2502]
