@@ -59,7 +59,7 @@ def verdict_table(verdicts: list[Verdict]) -> str:
         [_target_text(verdict), _value_text(verdict), _limit_text(verdict), "met" if verdict.is_met else "**missed**"]
         for verdict in verdicts
     ]
-    return _markdown([["target", "measured", "wanted", ""], *rows], numbers={1, 2})
+    return markdown([["target", "measured", "wanted", ""], *rows], numbers={1, 2})
 
 
 def document(plan: Plan, results: Results, cores: Cores, load_before: float, took_s: float, command: str) -> str:
@@ -121,10 +121,11 @@ def _table(scenario: Scenario, results: Results) -> str:
         cells = [_write(value, FIGURES[name][0]) for name, value in zip(figures, medians, strict=True)]
         rows.append([SUBJECTS[subject].title, *cells])
         notes += [f"{SUBJECTS[subject].title}: {note}." for note in results.notes(scenario.name, subject)]
-    return "\n\n".join([_markdown(rows, numbers=set(range(1, len(figures) + 1))), *notes])
+    return "\n\n".join([markdown(rows, numbers=set(range(1, len(figures) + 1))), *notes])
 
 
-def _markdown(rows: list[list[str]], numbers: set[int]) -> str:
+def markdown(rows: list[list[str]], numbers: set[int]) -> str:
+    """A table; the columns ``numbers`` are set to the right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []
     for index, row in enumerate(rows):

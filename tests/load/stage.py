@@ -71,11 +71,16 @@ def stage_set(cores: Cores, config: Path) -> Iterator[Stage]:
 
 
 def handshake(channel: str, user: str) -> bytes:
-    """A browser's handshake with a token and 1 KB of cookies."""
+    """A browser's handshake with a token and 1 KB of cookies, for a plain room."""
     token, _ = token_make(_TOKEN_SECRET, user)
+    return handshake_to(f"/ws/{quote(channel, safe=':')}/?token={token}")
+
+
+def handshake_to(path: str) -> bytes:
+    """A browser's handshake with 1 KB of cookies."""
     cookies = _COOKIES + "c" * (1024 - len(_COOKIES))
     lines = [
-        f"GET /ws/{quote(channel, safe=':')}/?token={token} HTTP/1.1",
+        f"GET {path} HTTP/1.1",
         "Host: 127.0.0.1:8080",
         "Connection: Upgrade",
         "Pragma: no-cache",

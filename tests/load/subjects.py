@@ -49,17 +49,18 @@ def _clarion_server(application: str) -> Callable[[int], list[str]]:
     return lambda port: ["-m", "clarion.server", "-b", "127.0.0.1", "-p", str(port), application]
 
 
-def _daphne(port: int) -> list[str]:
+def _daphne(application: str) -> Callable[[int], list[str]]:
     # Its own backlog is 50; with this one it is not the queue that loses clients. -v 0: no access log, as elsewhere.
-    endpoint = f"tcp:port={port}:interface=127.0.0.1:backlog=4096"
-    return ["-m", "daphne", "-v", "0", "-e", endpoint, "tests.load.stock_site:application"]
+    endpoint = "tcp:port={}:interface=127.0.0.1:backlog=4096"
+    return lambda port: ["-m", "daphne", "-v", "0", "-e", endpoint.format(port), application]
 
 
 SUBJECTS: Final = {
     subject.name: subject
     for subject in (
         Subject("clarion", "Clarion gateway", _clarion_server("ws_gateway.asgi:application"), "/health/ready"),
-        Subject("stock", "stock consumer on daphne", _daphne),
+        Subject("stock", "stock consumer on daphne", _daphne("tests.load.stock_site:application")),
+        Subject("lessons", "the lab's consumers on daphne", _daphne("tests.load.lesson_site:application")),
         Subject(
             "stock-on-clarion",
             "stock consumer on clarion.server",
