@@ -90,6 +90,51 @@ def redis_group(prefix: str, channel: str) -> str:
     return f"{prefix}__group__{channel}"
 
 
+def redis_meta(prefix: str, channel: str) -> str:
+    """The hash of a recoverable channel: its top offset ``o`` and its epoch ``e``."""
+    return f"{prefix}__meta__{channel}"
+
+
+def redis_stream(prefix: str, channel: str) -> str:
+    """The stream of a recoverable channel: an entry's id is its offset, its one field ``m`` the whole message."""
+    return f"{prefix}__stream__{channel}"
+
+
+def redis_idempotency(prefix: str, channel: str, key: str) -> str:
+    """What became of a publish under an idempotency key. No channel's name holds a ``/``: two never share one."""
+    return f"{prefix}__idem__{channel}/{key}"
+
+
+def redis_presence(prefix: str, channel: str) -> str:
+    """The hash of who is in a channel."""
+    return f"{prefix}__presence__{channel}"
+
+
+def redis_nodes(prefix: str) -> str:
+    """The sorted set of gateways by their last heartbeat, on every shard."""
+    return f"{prefix}__nodes"
+
+
+def redis_node(prefix: str, node: str) -> str:
+    """The hash of one gateway's facts."""
+    return f"{prefix}__node__{node}"
+
+
+def redis_node_channels(prefix: str, node: str) -> str:
+    """The set of channels in which one gateway has presence."""
+    return f"{prefix}__node_channels__{node}"
+
+
+def redis_control(prefix: str, node: str | None = None) -> str:
+    """The pub/sub channel of commands to one gateway, or to all."""
+    return f"{prefix}__control" if node is None else f"{prefix}__control__{node}"
+
+
+def redis_reply(prefix: str, request_id: str) -> str:
+    """The pub/sub channel on which gateways answer one question."""
+    return f"{prefix}__reply__{request_id}"
+
+
 def consumer_channel_check(prefix: str, channel: object) -> str:
     """Return a layer channel's name if it is one consumer's own (``self.channel_name``) and nothing else's.
 

@@ -1,14 +1,18 @@
 """Publications: the one message shape that travels through the channel layer.
 
-``{"type": "clarion.publication", "data": <any JSON value>, "offset"?, "epoch"?, "tags"?, "info"?}`` is a Channels
-message, so that a stock consumer handles it in ``clarion_publication(self, event)``.
+``{"type": "clarion.publication", "data": <any JSON value>, "offset"?, "epoch"?, "time"?, "tags"?, "info"?}`` is a
+Channels message, so that a stock consumer handles it in ``clarion_publication(self, event)``. ``offset`` and ``epoch``
+are written by Redis, and only on channels that keep a history.
 
-Source: ADR-0001.
+Source: ADR-0001, ADR-0006.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
+
+import msgspec
 
 from clarion.values import JSON
 
@@ -18,11 +22,66 @@ Message: TypeAlias = dict[str, Any]
 PUBLICATION_TYPE: Final = "clarion.publication"
 
 
-def publication(data: JSON) -> Message:
+class Publication(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """One item of a channel.
+
+    Attributes:
+        offset: its place in the channel's stream, from 1 on; 0: it is not in the history.
+        epoch: the identity of that stream; "" without an offset.
+        time: when it was published, in milliseconds since 1970 by the publisher's clock; 0: not known.
+        tags: what a subscriber's filter looks at.
+        info: who published it, ``{"user", "client", "conn_info"?, "chan_info"?}``, when a client did.
+    """
+
+    data: JSON
+    offset: int = 0
+    epoch: str = ""
+    time: int = 0
+    tags: dict[str, str] | None = None
+    info: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A publication that was accepted.
+
+    Attributes:
+        id: the publication's id, a UUIDv7 as text; of one that went to the outbox also the row's.
+        offset: its place in the channel's stream; 0 without history, and in the outbox.
+        epoch: the identity of that stream, or "".
+    """
+
+    channel: str
+    id: str
+    offset: int = 0
+    epoch: str = ""
+
+
+def publication(data: JSON, *, tags: dict[str, str] | None = None, info: dict[str, Any] | None = None) -> Message:
     """The message of one publication whose data has been checked (:func:`clarion.values.publication_check`)."""
-    return {"type": PUBLICATION_TYPE, "data": data}
+    message: Message = {"type": PUBLICATION_TYPE, "data": data}
+    if tags:
+        message["tags"] = tags
+    if info:
+        message["info"] = info
+    return message
+
+
+def publication_of(message: Message) -> Publication | None:
+    """The publication that a message is, or None for any other dict."""
+    if message.get("type") != PUBLICATION_TYPE:
+        return None
+    get = message.get
+    return Publication(
+        data=get("data"),
+        offset=get("offset", 0),
+        epoch=get("epoch", ""),
+        time=get("time", 0),
+        tags=get("tags"),
+        info=get("info"),
+    )
 
 
 def client_data(message: Message) -> JSON:
     """What clients receive of a message: a publication's data, or the whole of any other dict."""
-    return message["data"] if message.get("type") == PUBLICATION_TYPE else message
+    return message.get("data") if message.get("type") == PUBLICATION_TYPE else message
