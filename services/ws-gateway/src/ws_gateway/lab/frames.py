@@ -5,15 +5,22 @@ from __future__ import annotations
 import json
 from typing import Any, Final, NoReturn
 
+from clarion.errors import ChannelLayerUnavailable
+
 MSG_MAX_CHARS: Final = 4_096
-FRAME_MAX_CHARS: Final = 8 * MSG_MAX_CHARS
-"""Of the JSON text: a character may be written as six, as in ``\\u00e4``."""
+FRAME_MAX_CHARS: Final = 16 * MSG_MAX_CHARS
+"""Of the JSON text: one character may be written as twelve, ``\\ud83d\\ude42``."""
 BINARY_MAX_BYTES: Final = 65_536
 
 
 def error(code: str, message: str) -> dict[str, Any]:
     """Make the frame that says what was wrong; the socket stays open."""
     return {"error": {"code": code, "message": message}}
+
+
+LAYER_ERRORS: Final = (ChannelLayerUnavailable,)
+"""What our layer raises while Redis is away; that of channels_redis: ``(redis.exceptions.RedisError, OSError)``."""
+LAYER_AWAY: Final = error("layer_unavailable", "Redis did not answer in time: nothing is known to have been sent")
 
 
 class BadMessage(ValueError):
