@@ -23,6 +23,7 @@ SHARED_APPS: Final = [
 """Apps whose tables several services use; http-api migrates them."""
 
 SESSION_COOKIE_NAME: Final = "clarion_session"
+CSRF_COOKIE_NAME: Final = "clarion_csrf"
 DEFAULT_AUTO_FIELD: Final = "django.db.models.BigAutoField"
 
 

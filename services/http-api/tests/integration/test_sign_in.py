@@ -136,6 +136,14 @@ def test_sign_out_ends_the_session(browser: Browser, is_json: bool) -> None:
     assert browser.request("GET", "/sign-out").status == 405, "a link signs nobody out"
 
 
+@pytest.mark.parametrize(("target", "location"), [("/lab/", "/lab/"), ("//evil.example", "/"), ("", "/")])
+def test_sign_out_leads_back_to_the_page(browser: Browser, target: str, location: str) -> None:
+    """The form's ``next``, if it is a path of this origin; else the console."""
+    browser.sign_in("ada")
+    answer = post_form(browser, "/sign-out", next=target)
+    assert (answer.status, answer.headers["location"]) == (302, location)
+
+
 def test_an_inactive_user_is_signed_out_of_everything(service: HttpService, browser: Browser) -> None:
     """Deactivated: the running session is no session any more, and there is no new one."""
     code = (

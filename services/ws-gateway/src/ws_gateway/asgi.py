@@ -10,18 +10,24 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ws_gateway.settings.base")
 django.setup()
 
 from channels.routing import ProtocolTypeRouter  # noqa: E402 - after django.setup()
+from django.core.asgi import get_asgi_application  # noqa: E402
 
 from ws_gateway.env import env  # noqa: E402
 from ws_gateway.gateway import Gateway  # noqa: E402
 from ws_gateway.health import HealthEndpoint  # noqa: E402
+from ws_gateway.lab.pages import LabPages  # noqa: E402
+from ws_gateway.lab.routing import websocket_urlpatterns  # noqa: E402
+from ws_gateway.lab.sockets import LabSockets  # noqa: E402
 from ws_gateway.rooms import RoomEndpoint  # noqa: E402
-from ws_gateway.routing import WebSocketRoutes  # noqa: E402
+from ws_gateway.routing import HttpRoutes, WebSocketRoutes  # noqa: E402
 
 gateway = Gateway(env)
+lab_pages = LabPages(get_asgi_application()) if env.lab_enabled else None
+lab_sockets = LabSockets(websocket_urlpatterns, gateway.origins) if env.lab_enabled else None
 application = ProtocolTypeRouter(
     {
-        "http": HealthEndpoint(gateway),
-        "websocket": WebSocketRoutes(RoomEndpoint(gateway)),
+        "http": HttpRoutes(HealthEndpoint(gateway), lab_pages),
+        "websocket": WebSocketRoutes(RoomEndpoint(gateway), lab_sockets),
         "lifespan": gateway.lifespan,
     }
 )

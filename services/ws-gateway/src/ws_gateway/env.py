@@ -7,11 +7,11 @@ import socket
 
 from pydantic import Field
 
-from clarion.env import ServiceEnv, env_load
+from clarion.env import PagesEnv, env_load
 
 
-class GatewayEnv(ServiceEnv):
-    """What the gateway needs beside :class:`clarion.env.ServiceEnv`."""
+class GatewayEnv(PagesEnv):
+    """What the gateway needs beside what every service with pages needs."""
 
     node: str = Field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}", max_length=100)
     """This replica's name, as clients and logs see it."""

@@ -10,11 +10,11 @@ import json
 from typing import Any
 
 from ws_gateway.gateway import Gateway
-from ws_gateway.problems import CONTENT_TYPE, not_found
+from ws_gateway.problems import CONTENT_TYPE, problem
 
 
 class HealthEndpoint:
-    """The ASGI application of everything that is HTTP here: health, and 404 as a problem document."""
+    """The ASGI application of the probes; any other path is 404, as a problem document."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -28,7 +28,7 @@ class HealthEndpoint:
             body = {"status": state, "node": self._gateway.node, "checks": {"redis": state}}
             await _answer(send, 200 if is_ready else 503, json.dumps(body).encode())
         else:
-            await _answer(send, 404, not_found(scope), CONTENT_TYPE)
+            await _answer(send, 404, problem(scope, 404), CONTENT_TYPE)
 
 
 async def _answer(send: Any, status: int, body: bytes, content_type: bytes = b"application/json") -> None:

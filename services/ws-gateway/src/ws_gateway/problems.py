@@ -1,23 +1,34 @@
-"""The gateway's problem document, for whatever it does not serve. Source: RFC 9457; docs/reference/errors.md."""
+"""The gateway's problem documents, for what it does not serve. Source: RFC 9457; docs/reference/errors.md."""
 
 from __future__ import annotations
 
 import json
+from http import HTTPStatus
 from typing import Any, Final
 
 from ws_gateway.credentials import header_of
 
 CONTENT_TYPE: Final = b"application/problem+json"
+_CODES: Final = {403: "permission_denied", 404: "not_found"}
+_DETAILS: Final = {403: "You may not do that.", 404: "There is nothing here."}
 
 
-def not_found(scope: dict[str, Any]) -> bytes:
-    """The body of a 404."""
-    problem = {
-        "type": "urn:clarion:problem:not_found",
-        "title": "Not Found",
-        "status": 404,
-        "detail": "There is nothing here.",
-        "code": "not_found",
+def problem(scope: dict[str, Any], status: int, detail: str = "") -> bytes:
+    """The body of a 403 or a 404."""
+    document = {
+        "type": f"urn:clarion:problem:{_CODES[status]}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail or _DETAILS[status],
+        "code": _CODES[status],
         "request_id": header_of(scope, b"x-request-id") or "",
     }
-    return json.dumps(problem).encode()
+    return json.dumps(document).encode()
+
+
+async def refuse_handshake(scope: dict[str, Any], receive: Any, send: Any, status: int, detail: str = "") -> None:
+    """Answer a WebSocket's handshake with 403 or 404 and its problem document."""
+    await receive()  # websocket.connect
+    headers = [(b"content-type", CONTENT_TYPE)]
+    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": problem(scope, status, detail)})

@@ -51,9 +51,9 @@ class SignOutView(View):
     http_method_names = ["post"]
 
     def post(self, request: HttpRequest) -> HttpResponse:
-        """Form: 302 to the console. JSON: 200 with no user."""
+        """Form: 302 to ``next``, else to the console. JSON: 200 with no user."""
         sign_out(request)
-        return JsonResponse({"user": None}) if _is_json(request) else HttpResponseRedirect(settings.LOGIN_REDIRECT_URL)
+        return JsonResponse({"user": None}) if _is_json(request) else HttpResponseRedirect(_next(request))
 
 
 def _sign_in_form(request: HttpRequest) -> HttpResponse:

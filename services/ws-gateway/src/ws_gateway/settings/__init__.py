@@ -1,1 +1,1 @@
-"""Django's settings of the gateway: it reads users and sessions, and migrates nothing."""
+"""Django's settings of the gateway: it reads users and sessions, and migrates the lab's table alone."""

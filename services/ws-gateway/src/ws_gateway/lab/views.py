@@ -1,0 +1,15 @@
+"""The page ``/lab/``: open to everybody, signed in or not."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+
+@require_safe
+@never_cache
+def lab(request: HttpRequest) -> HttpResponse:
+    """Show the lessons."""
+    return render(request, "lab/lab.html")
