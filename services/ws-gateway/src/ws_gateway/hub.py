@@ -1,14 +1,16 @@
 """The hub: the work that all members of a channel share is done once per process.
 
 1. The process subscribes to a channel when its first local member joins, and leaves with the last.
-2. A message is decoded once, encoded once and framed once; the same ``bytes`` go to every member's socket.
+2. A message is decoded once, encoded and framed once per wire in use; the same ``bytes`` go to every member's socket.
 3. All messages that wait for a channel are joined into one write per member: under load the cost of a delivery
    falls, with no added delay when idle.
 4. A long member list is written in slices between which the event loop turns, with each member's order kept.
+5. On a channel with history the hub knows the last offset; what is missing it reads from the stream, before anything
+   newer is delivered (:mod:`ws_gateway.healing`).
 
-Everything runs on one event loop. A plain room's messages are delivered at most once.
+Everything runs on one event loop. A channel without history is delivered at most once.
 
-Source: ADR-0002.
+Source: ADR-0002, ADR-0006.
 """
 
 from __future__ import annotations
@@ -16,15 +18,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
 from clarion.names import redis_group
-from clarion.publications import Message, client_data
-from clarion.server import Connection, text_frame
+from clarion.namespaces import ClarionConfig
+from clarion.publications import Message, Publication
+from clarion.streams import Streams
 from clarion.subscriber import Messages, Subscriber
-from clarion.values import json_encode
+from ws_gateway.events import Event, event_of
+from ws_gateway.groups import Group, Round
+from ws_gateway.healing import Healer
+from ws_gateway.recovery import Kept, Stream
+from ws_gateway.wires import PLAIN, Member, Wire
 
 log = structlog.stdlib.get_logger("ws_gateway.hub")
 
@@ -32,21 +39,25 @@ SLICE_MEMBERS: Final = 512
 """Members written to before the event loop turns: about 2 ms, so that pings, joins and other rooms go on."""
 
 WAITING_MAX_BYTES: Final = 64 * 1024 * 1024
-"""Frames that may wait for channels whose members are being written to; over it the process stops reading Redis."""
+"""Messages that may wait for channels whose members are being written to; over it the process stops reading Redis."""
 
-Write = Callable[[bytes], None]
+GROUP_WAITING_MAX_BYTES: Final = 4 * 1024 * 1024
+"""The same of one channel with history; over it they are forgotten and read from the stream when it is their turn."""
 
 
-class Group:
-    """One channel's members in this process."""
+class Recovered(NamedTuple):
+    """What a client that comes back is to be told, before it joins.
 
-    __slots__ = ("holds", "members", "waiting", "writing")
+    Attributes:
+        ok: every publication it missed is here; False: it must reload its state.
+        publications: what it missed, oldest first.
+        offset, epoch: where it goes on.
+    """
 
-    def __init__(self) -> None:
-        self.members: dict[Connection, Write] = {}
-        self.holds = 0  # joins under way: they keep the subscription though they are no members yet
-        self.waiting: list[bytes] = []  # frames that came while a slice was being written
-        self.writing = False
+    ok: bool
+    publications: list[Kept]
+    offset: int
+    epoch: str
 
 
 class Hub:
@@ -56,19 +67,35 @@ class Hub:
         urls: one Redis URL a shard.
         prefix: the channel layer's prefix.
         decode: bytes of a layer message → the message (the channel layer's ``deserialize``).
+        streams: the histories; None: no channel has one.
+        config: which channels have one.
         timeout_s: Redis's deadline to connect, and to answer.
     """
 
     def __init__(
-        self, urls: list[str], *, prefix: str, decode: Callable[[bytes], Message], timeout_s: float = 1.0
+        self,
+        urls: list[str],
+        *,
+        prefix: str,
+        decode: Callable[[bytes], Message],
+        streams: Streams | None = None,
+        config: ClarionConfig | None = None,
+        timeout_s: float = 1.0,
     ) -> None:
         self._prefix = prefix
         self._decode = decode
+        self._config = config
         self._groups: dict[bytes, Group] = {}
         self._waiting_bytes = 0
         self._paused = False
         self.undecodable = 0
-        self._subscriber = Subscriber(urls, on_messages=self.dispatch, timeout_s=timeout_s)
+        self.healer = Healer(streams, self._groups, self.deliver) if streams is not None else None
+        self._subscriber = Subscriber(
+            urls,
+            on_messages=self.dispatch,
+            on_regained=self.healer.check_all if self.healer is not None else lambda: None,
+            timeout_s=timeout_s,
+        )
 
     @property
     def connected(self) -> bool:
@@ -78,46 +105,112 @@ class Hub:
     def start(self) -> None:
         """Begin to listen to Redis; it may not be there yet."""
         self._subscriber.start()
+        if self.healer is not None:
+            self.healer.start()
 
     async def stop(self) -> None:
         """Stop listening."""
+        if self.healer is not None:
+            await self.healer.stop()
         await self._subscriber.stop()
 
+    # Members
+
+    def is_ready(self, channel: str) -> bool:
+        """Whether :meth:`holding` would return at once: the subscription stands, and the position is known."""
+        group = self._group(channel)
+        return (
+            group is not None
+            and self._subscriber.subscribe(group.redis_name).done()
+            and (group.stream is None or group.stream.offset >= 0)
+        )
+
     @asynccontextmanager
-    async def holding(self, channel: str, timeout_s: float) -> AsyncIterator[None]:
+    async def holding(self, channel: str, timeout_s: float, *, since: int | None = None) -> AsyncIterator[bool]:
         """Keep the process subscribed to a channel while a client joins.
 
-        Entered once Redis has confirmed the subscription, or after ``timeout_s``: a client that joins while Redis is
-        away stays, as those do that joined before, and receives again when Redis is back.
+        Entered once Redis has confirmed the subscription and told the channel's position, or after ``timeout_s``: a
+        client of a plain room that joins while Redis is away stays, as those do that joined before, and receives
+        again when Redis is back. The value says whether the channel is ready.
+
+        Args:
+            since: the offset that the client will recover from: the position is read together with what it missed.
         """
         name = redis_group(self._prefix, channel)
-        group = self._groups.setdefault(name.encode(), Group())
+        group = self._groups.get(name.encode())
+        if group is None:
+            group = self._groups[name.encode()] = Group(channel, name, self._new_stream(channel))
         group.holds += 1
         try:
             confirmed = self._subscriber.subscribe(name)
+            deadline = asyncio.get_running_loop().time() + timeout_s
             if not confirmed.done():  # a member is here already: no timer, no turn of the loop
                 # Not wait_for: that would cancel the future for everybody else who waits for it.
                 await asyncio.wait([confirmed], timeout=timeout_s)
-            yield
+            if group.stream is not None and confirmed.done() and not group.stream.positioned.done():
+                assert self.healer is not None
+                self.healer.find_position(group, since)
+                await asyncio.wait([group.stream.positioned], timeout=deadline - asyncio.get_running_loop().time())
+            yield confirmed.done() and (group.stream is None or group.stream.offset >= 0)
         finally:
             group.holds -= 1
-            self._drop_if_empty(name, group)
+            self._drop_if_empty(group)
 
-    def join(self, channel: str, connection: Connection) -> None:
-        """Make a connection a member; only within :meth:`holding`."""
-        self._groups[redis_group(self._prefix, channel).encode()].members[connection] = connection.write
+    def join(self, channel: str, member: Member, wire: Wire = PLAIN) -> None:
+        """Make somebody a member; only within :meth:`holding`, or in the same turn as :meth:`is_ready`."""
+        group = self._group(channel)
+        assert group is not None
+        group.add(member, wire)
 
-    def leave(self, channel: str, connection: Connection) -> None:
-        """Take a connection out; nothing happens if it is not a member."""
-        name = redis_group(self._prefix, channel)
-        group = self._groups.get(name.encode())
-        if group is not None and group.members.pop(connection, None) is not None:
-            self._drop_if_empty(name, group)
+    def leave(self, channel: str, member: Member, wire: Wire = PLAIN) -> None:
+        """Take a member out; nothing happens if it is none."""
+        group = self._group(channel)
+        if group is not None and group.remove(member, wire):
+            self._drop_if_empty(group)
 
-    def _drop_if_empty(self, name: str, group: Group) -> None:
-        if not group.members and not group.holds and self._groups.get(name.encode()) is group:
-            del self._groups[name.encode()]
-            self._subscriber.unsubscribe(name)
+    def position(self, channel: str) -> tuple[int, str]:
+        """Offset and epoch at which a member that joins in this turn starts; (0, "") without history."""
+        group = self._group(channel)
+        if group is None or group.stream is None:
+            return 0, ""
+        return max(0, group.stream.delivered), group.stream.epoch
+
+    async def recover(self, channel: str, since: int, epoch: str, limit: int) -> Recovered:
+        """Find what a client missed behind a position; within :meth:`holding`.
+
+        Who joins in the same turn as this returns misses nothing and gets nothing twice.
+
+        Args:
+            limit: most publications; a client that missed more must reload.
+        """
+        group = self._group(channel)
+        assert group is not None
+        if group.stream is None or self.healer is None:
+            return Recovered(ok=False, publications=[], offset=0, epoch="")
+        found = await self.healer.recover(group, since, epoch, limit)
+        stream = group.stream
+        return Recovered(
+            ok=found is not None, publications=found or [], offset=max(0, stream.delivered), epoch=stream.epoch
+        )
+
+    def channels(self) -> dict[str, int]:
+        """Every channel that has members here, with their number."""
+        return {group.channel: group.size for group in self._groups.values() if group.size}
+
+    def _group(self, channel: str) -> Group | None:
+        return self._groups.get(redis_group(self._prefix, channel).encode())
+
+    def _new_stream(self, channel: str) -> Stream | None:
+        if self.healer is None or self._config is None or not self._config.is_recoverable(channel):
+            return None
+        return Stream(asyncio.get_running_loop().create_future())
+
+    def _drop_if_empty(self, group: Group) -> None:
+        if not group.size and not group.holds and self._groups.get(group.name) is group:
+            del self._groups[group.name]
+            self._subscriber.unsubscribe(group.redis_name)
+
+    # Delivery
 
     def dispatch(self, messages: Messages) -> None:
         """Deliver all messages of one read from Redis. The hot path: once a read, then once a channel."""
@@ -126,55 +219,95 @@ class Hub:
             group = groups.get(name)
             if group is None:  # left between Redis's send and our read
                 continue
-            frames = self._frames(payloads)
-            if group.writing:  # behind the slice that is being written: order per member
-                group.waiting.append(frames)
-                self._count_waiting(len(frames))
-            elif len(group.members) <= SLICE_MEMBERS:
-                # A copy, because a write may find its peer gone and user code may leave on that.
-                for write in list(group.members.values()):
-                    write(frames)
-            else:
-                group.writing = True
-                self._write_slices(group, frames)
+            events = self._events(payloads)
+            stream = group.stream
+            if stream is not None:
+                was_healing = stream.is_healing
+                events = stream.admit(events)
+                if stream.is_healing and not was_healing and self.healer is not None:
+                    self.healer.heal(group)
+            if events:
+                self.deliver(group, events, sum(map(len, payloads)))
 
-    def _frames(self, payloads: list[bytes]) -> bytes:
-        """Decode, encode and frame each payload once; one ``bytes`` for all of them."""
-        frames = []
+    def _events(self, payloads: list[bytes]) -> list[Event]:
+        events: list[Event] = []
         for payload in payloads:
             try:
-                frames.append(text_frame(json_encode(client_data(self._decode(payload)))))
+                events.append(event_of(self._decode(payload)))
             except Exception as exc:  # noqa: BLE001 - any service may publish anything; it must not end the hub
                 self.undecodable += 1
                 log.warning("message.undecodable", error=type(exc).__name__, count=self.undecodable)
-        return frames[0] if len(frames) == 1 else b"".join(frames)
+        return events
 
-    def _write_slices(self, group: Group, frames: bytes) -> None:
-        members = list(group.members.items())
+    def deliver(self, group: Group, events: list[Event], size: int) -> None:
+        """Write events to all members of a group, behind what is being written to them.
+
+        Args:
+            size: about how many bytes the events hold.
+        """
+        if group.writing:  # behind the slice that is being written: order per member
+            self._wait(group, events, size)
+            return
+        rounds = self._rounds(group, events)
+        if group.size <= SLICE_MEMBERS:
+            for frames, _, members in rounds:
+                for _, write in members:
+                    write(frames)
+        elif rounds:
+            group.writing = True
+            self._write_slices(group, rounds)
+
+    def _rounds(self, group: Group, events: list[Event]) -> list[Round]:
+        stream = group.stream
+        if stream is not None:
+            for event in reversed(events):
+                if type(event) is Publication and event.offset:
+                    stream.set_delivered(event.offset)
+                    break
+        return group.rounds(events)
+
+    def _write_slices(self, group: Group, rounds: list[Round]) -> None:
         loop = asyncio.get_running_loop()
 
-        def write_slice(start: int) -> None:
-            still = group.members
-            for connection, write in members[start : start + SLICE_MEMBERS]:
-                if connection in still:  # who left in between gets nothing more
+        def write_slice(number: int, start: int) -> None:
+            frames, still, members = rounds[number]
+            for member, write in members[start : start + SLICE_MEMBERS]:
+                if member in still:  # who left in between gets nothing more
                     write(frames)
             if start + SLICE_MEMBERS < len(members):
-                loop.call_soon(write_slice, start + SLICE_MEMBERS)
+                loop.call_soon(write_slice, number, start + SLICE_MEMBERS)
+            elif number + 1 < len(rounds):
+                loop.call_soon(write_slice, number + 1, 0)
             else:
                 self._write_waiting(group)
 
-        write_slice(0)
+        write_slice(0, 0)
 
     def _write_waiting(self, group: Group) -> None:
         """Go on with what came meanwhile: all of it in one write per member."""
+        group.writing = False
         if not group.waiting:
-            group.writing = False
+            if group.stream is not None and group.stream.is_healing and self.healer is not None:
+                self.healer.heal(group)
             return
-        frames = b"".join(group.waiting)
-        group.waiting.clear()
-        self._count_waiting(-len(frames))
-        # By the loop, not by a call: two big rooms take turns, and the stack does not grow.
-        asyncio.get_running_loop().call_soon(self._write_slices, group, frames)
+        events, size = group.waiting, group.waiting_bytes
+        group.waiting, group.waiting_bytes = [], 0
+        self._count_waiting(-size)
+        rounds = self._rounds(group, events)
+        if rounds:
+            group.writing = True
+            # By the loop, not by a call: two big rooms take turns, and the stack does not grow.
+            asyncio.get_running_loop().call_soon(self._write_slices, group, rounds)
+
+    def _wait(self, group: Group, events: list[Event], size: int) -> None:
+        group.waiting += events
+        group.waiting_bytes += size
+        self._count_waiting(size)
+        if group.stream is not None and group.waiting_bytes > GROUP_WAITING_MAX_BYTES:
+            log.warning("group.position_only", channel=group.channel, waiting_bytes=group.waiting_bytes)
+            self._count_waiting(-group.waiting_bytes)
+            group.waiting, group.waiting_bytes = [], 0
+            group.stream.rewind()
 
     def _count_waiting(self, added: int) -> None:
         self._waiting_bytes += added

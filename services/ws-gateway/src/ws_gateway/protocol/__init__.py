@@ -1,0 +1,1 @@
+"""Centrifugo's client protocol, sans I/O: commands and events in, replies and effects out."""

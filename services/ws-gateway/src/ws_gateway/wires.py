@@ -1,0 +1,102 @@
+"""Wires: in which bytes a channel's events go to a member.
+
+Events are encoded once per wire in use, whatever the number of members: a wire is shared by all
+members that receive the same bytes, and the hub keeps a channel's members by wire.
+
+Source: ADR-0002, ADR-0006.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from clarion.publications import Publication
+from clarion.server import text_frame
+from clarion.values import json_encode
+from ws_gateway.events import Event
+
+if TYPE_CHECKING:
+    from ws_gateway.groups import Group
+
+
+class Member(Protocol):
+    """Who receives a channel's events: a connection, or a session that writes to one."""
+
+    def write(self, frames: bytes) -> None:
+        """Write ready bytes, behind all that was written before; it never raises for a lost client."""
+
+
+class PositionedMember(Member, Protocol):
+    """A member that counts offsets, and must be told when events were lost to it."""
+
+    def position_lost(self, channel: str) -> None:
+        """The channel's events do not go on where they stopped; the member has been taken out of the channel."""
+
+
+class Wire(Protocol):
+    """One form of a channel's events on the wire.
+
+    Attributes:
+        is_positioned: its members count offsets (:class:`PositionedMember`).
+        is_delta: a publication is written as what changed since the last one.
+        successor: the wire on which members go on after their first publication, or None.
+    """
+
+    is_positioned: bool
+    is_delta: bool
+    successor: Wire | None
+
+    def encode(self, group: Group, events: list[Event]) -> bytes:
+        """Encode and frame events, in their order; b"" if this wire's members are to receive none of them."""
+
+
+class PlainWire:
+    """A plain room's: a text frame of each publication's data as JSON."""
+
+    is_positioned = False
+    is_delta = False
+    successor: Wire | None = None
+
+    def encode(self, group: Group, events: list[Event]) -> bytes:
+        """See :class:`Wire`."""
+        frames = [text_frame(json_encode(event.data)) for event in events if type(event) is Publication]
+        return frames[0] if len(frames) == 1 else b"".join(frames)
+
+
+class EnvelopeWire:
+    """A plain room's with ``?envelope=1``: the data with its place in the stream, its author and its time."""
+
+    is_delta = False
+    successor: Wire | None = None
+
+    def __init__(self, *, is_positioned: bool) -> None:
+        self.is_positioned = is_positioned
+
+    def encode(self, group: Group, events: list[Event]) -> bytes:
+        """See :class:`Wire`."""
+        return b"".join(text_frame(json_encode(envelope(event))) for event in events if type(event) is Publication)
+
+
+class PositionedPlainWire(PlainWire):
+    """A plain room's with ``?since=``: as :class:`PlainWire`, and a lost position closes the socket."""
+
+    is_positioned = True
+
+
+def envelope(publication: Publication) -> dict[str, Any]:
+    """``{"data", "offset"?, "epoch"?, "user"?, "time"}``; time in milliseconds since the epoch."""
+    wrapped: dict[str, Any] = {"data": publication.data}
+    if publication.offset:
+        wrapped["offset"] = publication.offset
+        wrapped["epoch"] = publication.epoch
+    if publication.info and publication.info.get("user"):
+        wrapped["user"] = publication.info["user"]
+    wrapped["time"] = publication.time or int(time.time() * 1000)
+    return wrapped
+
+
+PLAIN: Final = PlainWire()
+POSITIONED_PLAIN: Final = PositionedPlainWire()
+ENVELOPE: Final = EnvelopeWire(is_positioned=False)
+POSITIONED_ENVELOPE: Final = EnvelopeWire(is_positioned=True)
