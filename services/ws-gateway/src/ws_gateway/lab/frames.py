@@ -5,7 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any, Final, NoReturn
 
-from clarion.errors import ChannelLayerUnavailable
+try:
+    from clarion.errors import ChannelLayerUnavailable
+except ImportError:  # a project of your own, with the layer of channels_redis
+    from redis.exceptions import RedisError
+
+    LAYER_ERRORS: tuple[type[Exception], ...] = (RedisError, OSError)
+else:
+    LAYER_ERRORS = (ChannelLayerUnavailable,)
 
 MSG_MAX_CHARS: Final = 4_096
 FRAME_MAX_CHARS: Final = 16 * MSG_MAX_CHARS
@@ -18,9 +25,8 @@ def error(code: str, message: str) -> dict[str, Any]:
     return {"error": {"code": code, "message": message}}
 
 
-LAYER_ERRORS: Final = (ChannelLayerUnavailable,)
-"""What our layer raises while Redis is away; that of channels_redis: ``(redis.exceptions.RedisError, OSError)``."""
 LAYER_AWAY: Final = error("layer_unavailable", "Redis did not answer in time: nothing is known to have been sent")
+"""The answer when a call to the channel layer raised one of LAYER_ERRORS."""
 
 
 class BadMessage(ValueError):

@@ -31,7 +31,7 @@ class SubprotocolLesson(AsyncWebsocketConsumer):
         if refuse == "handshake":
             await self.close(code=4123)  # the 403
             return
-        if refuse or (offered and not self.chosen):
+        if refuse == "1" or (offered and not self.chosen):
             # Chrome and Firefox drop a socket whose offers were all passed over: name one, so that it hears the code.
             await self.accept(subprotocol=self.chosen or next(iter(offered), None))
             await self.close(code=4123, reason="refused, as the lesson has it")
