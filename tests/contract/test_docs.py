@@ -15,7 +15,7 @@ import pytest
 from clarion import errors
 from clarion.codes import CloseCode, ErrorCode, RoomCloseCode
 from clarion.errors import ClarionError
-from clarion.namespaces import ChannelOptions, ClientTable, LimitsTable
+from clarion.namespaces import ChannelOptions, ChannelTable, ClientTable, LimitsTable
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PROTOCOL: Final = ROOT / "docs" / "protocol.md"
@@ -185,6 +185,7 @@ def test_namespace_options_are_documented() -> None:
     names = [
         "name",
         *ChannelOptions.model_fields,
+        *(f"channel.{name}" for name in ChannelTable.model_fields),
         *(f"client.{name}" for name in ClientTable.model_fields),
         *(f"limits.{name}" for name in LimitsTable.model_fields),
     ]

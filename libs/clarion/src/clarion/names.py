@@ -85,6 +85,15 @@ def personal_user(channel: str) -> str | None:
     return channel[1:] if channel.startswith(PERSONAL_PREFIX) else None
 
 
+def limited_users(channel: str) -> tuple[str, ...] | None:
+    """The users whom a user-limited name lists, e.g. ``("1", "2")`` of ``chat:room#1,2``; None without a list.
+
+    What counts is the namespace's ``allow_user_limited_channels``: without it ``#`` is a character like any other.
+    """
+    _, boundary, users = channel.rpartition(PERSONAL_PREFIX)
+    return tuple(user for user in users.split(",") if user) if boundary else None
+
+
 def redis_group(prefix: str, channel: str) -> str:
     """The Redis pub/sub channel of a group: the stock pub/sub layer's name for it (channels_redis/pubsub.py)."""
     return f"{prefix}__group__{channel}"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from clarion.errors import ConfigInvalid, NamespaceUnknown
-from clarion.namespaces import ChannelOptions, ClarionConfig, config_load, config_parse
+from clarion.namespaces import ClarionConfig, config_load, config_parse
 
 
 def test_config_load_reads_centrifugos_structure(tmp_path: Path) -> None:
@@ -32,7 +32,9 @@ def test_nothing_is_open_unless_a_namespace_says_so() -> None:
     for channel in ("plain", "chat:x", ":x"):
         with pytest.raises(NamespaceUnknown):
             config.options_of(channel)
-    assert not config.options_of("#1").may_subscribe("1")
+    personal = config.options_of("#1")
+    assert not personal.allow_subscribe_for_client
+    assert not personal.allow_publish_for_client
 
 
 def test_config_parse_tells_all_problems_at_once() -> None:
@@ -66,24 +68,3 @@ def test_config_load_tells_what_is_wrong_with_a_file(tmp_path: Path, text: str |
         path.write_text(text, errors="surrogateescape")
     with pytest.raises(ConfigInvalid, match=r"clarion\.toml"):
         config_load(path)
-
-
-@pytest.mark.parametrize(
-    ("client", "anonymous", "user", "allowed"),
-    [
-        (False, False, "1", False), (True, False, "1", True), (True, False, "", False),
-        (True, True, "", True), (False, True, "", False), (False, True, "1", False),
-    ],
-)  # fmt: skip
-def test_the_anonymous_option_widens_the_clients_option(
-    client: bool, anonymous: bool, user: str, allowed: bool
-) -> None:
-    """allow_…_for_anonymous counts only with allow_…_for_client, as in Centrifugo."""
-    options = ChannelOptions(
-        allow_subscribe_for_client=client,
-        allow_subscribe_for_anonymous=anonymous,
-        allow_publish_for_client=client,
-        allow_publish_for_anonymous=anonymous,
-    )
-    assert options.may_subscribe(user) is allowed
-    assert options.may_publish(user) is allowed

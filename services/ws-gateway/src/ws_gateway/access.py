@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from clarion.errors import PermissionRefused, Unauthorized
-from clarion.names import channel_check, personal_user
 from clarion.namespaces import ClarionConfig
+from clarion.permissions import may_publish, may_subscribe
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +45,12 @@ def room_admit(config: ClarionConfig, channel: str, identity: Identity) -> Admis
         PermissionRefused: 4403; this user may not.
         NamespaceUnknown: 4404.
     """
-    channel_check(channel)
-    options = config.options_of(channel)
-    owner = personal_user(channel)
-    if owner is not None:  # a personal channel is for that user alone, whatever a token grants
-        is_allowed = identity.user == owner
-    else:
-        is_allowed = options.may_subscribe(identity.user) or channel in identity.grants
-    if not is_allowed and not identity.user and not identity.has_token:
+    decision = may_subscribe(config, channel, identity.user, granted=channel in identity.grants)
+    if decision.error is PermissionRefused and not identity.user and not identity.has_token:
         raise Unauthorized("sign in, or send a token")
-    if not is_allowed:
-        raise PermissionRefused("this user may not join this channel")
-    return Admission(channel=channel, user=identity.user, may_publish=options.may_publish(identity.user))
+    decision.check()
+    publishing = may_publish(config, channel, identity.user, is_subscribed=True)
+    return Admission(channel=channel, user=identity.user, may_publish=publishing.allowed)
 
 
 def origin_check(origin: str | None, allowed: frozenset[str], *, has_token: bool, has_cookie: bool) -> None:
