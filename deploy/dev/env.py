@@ -39,6 +39,8 @@ class DevEnv(BaseSettings):
     run_dir: Path = ROOT / ".run"
     """Where all state is."""
     layer_prefix: str = Field(default="asgi", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    lab: bool = True
+    """Whether the lab is served; the services read the same variable."""
 
     nginx_connections_per_address: int = Field(default=0, ge=0)
     """Sockets that one client address may hold open; 0: no limit."""

@@ -1,7 +1,7 @@
 """Prepare the database of a run folder: migrate it, make the administrator and the API key.
 
-``python -m deploy.dev.prepare`` does it, in one process because starting Django takes a second: wishes as JSON on
-stdin, results as JSON on stdout.
+``python -m deploy.dev.prepare`` does http-api's part, in one process because starting Django takes a second: wishes as
+JSON on stdin, results as JSON on stdout. The gateway's one table follows, in a process with its settings.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from deploy.dev.state import RunDir, State
 ADMIN_NAME: Final = "admin"
 _TIMEOUT_S: Final = 120
 _SETTINGS: Final = "http_api.settings.base"
+_LAB_MIGRATE: Final = ["django", "migrate", "lab", "--noinput", "-v0", "--settings", "ws_gateway.settings.base"]
 
 
 class PrepareFailed(Exception):
@@ -63,12 +64,21 @@ def prepare(run_dir: RunDir, state: State, env: Mapping[str, str]) -> None:
     if not run_dir.database.exists():
         state.api_key = state.admin_id = ""
     wanted = {"password": state.admin_password, "user": not state.admin_id, "key": not state.api_key}
+    result = json.loads(_run(["deploy.dev.prepare"], {**env, "DJANGO_SETTINGS_MODULE": _SETTINGS}, json.dumps(wanted)))
+    _run(_LAB_MIGRATE, env)
+    state.admin_id = result["admin_id"] or state.admin_id
+    state.api_key = result["api_key"] or state.api_key
+    state.prepared = stamp()
+
+
+def _run(module: list[str], env: Mapping[str, str], text: str = "") -> str:
+    """Run a Python module with its arguments and return what it prints."""
     try:
         done = subprocess.run(
-            [python(), "-m", "deploy.dev.prepare"],
+            [python(), "-m", *module],
             cwd=ROOT,
-            env={**env, "DJANGO_SETTINGS_MODULE": _SETTINGS},
-            input=json.dumps(wanted),
+            env=env,
+            input=text,
             capture_output=True,
             text=True,
             timeout=_TIMEOUT_S,
@@ -79,10 +89,7 @@ def prepare(run_dir: RunDir, state: State, env: Mapping[str, str]) -> None:
         raise PrepareFailed(f"the database was not ready within {_TIMEOUT_S} s") from exc
     if done.returncode:
         raise PrepareFailed(done.stderr.strip(), EXIT_CONFIG if done.returncode == EXIT_CONFIG else 1)
-    result = json.loads(done.stdout)
-    state.admin_id = result["admin_id"] or state.admin_id
-    state.api_key = result["api_key"] or state.api_key
-    state.prepared = stamp()
+    return done.stdout
 
 
 def _main() -> None:

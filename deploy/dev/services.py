@@ -53,6 +53,7 @@ def base_env(env: DevEnv, run_dir: RunDir, state: State) -> dict[str, str]:
         "CLARION_PUBLIC_URL": env.url,
         "CLARION_CONFIG": str(env.config),
         "CLARION_LOG_FORMAT": "json",
+        "CLARION_LAB": str(env.lab),
         "CLARION_HTTP_WORKERS": str(env.http_workers),
         "CLARION_HTTP_BIND": f"127.0.0.1:{state.ports['http-api']}",
         "CLARION_HTTP_GRACEFUL_TIMEOUT_S": os.environ.get("CLARION_HTTP_GRACEFUL_TIMEOUT_S", "10"),

@@ -184,6 +184,8 @@ class Run:
     def _tell_ready(self, took_s: float) -> None:
         self._console.say(f"Clarion is ready at {self._env.url}")
         self._console.say(f"  console: {self._env.url}/ (sign in as {ADMIN_NAME}; started in {took_s:.1f} s)")
+        if self._env.lab:
+            self._console.say(f"  lab: {self._env.url}/lab/ (every lesson of the Channels tutorials, running)")
         self._console.say(f"  password, API key and addresses: {self._run_dir.dev_json}")
         self._console.say("  next: README.md, The first five minutes")
 
