@@ -24,6 +24,7 @@ from notifier.cleaning import clean
 from notifier.database import DatabaseThread, DatabaseUnavailable, migrations_missing
 from notifier.env import NotifierEnv
 from notifier.health import Health, heart, monitor_database, monitor_redis
+from notifier.lab_tasks import LabTasks, TaskLayer
 from notifier.redis_check import RedisCheck, RedisUnavailable
 from notifier.retries import Backoff
 from notifier.sending import Layer, RetryPolicy, Sender
@@ -90,11 +91,21 @@ class Service:
 
     def _database_helpers(self) -> list[Coroutine[Any, Any, None]]:
         """What begins once the database is there and migrated."""
-        return [
+        helpers = [
             monitor_database(self._health, self._databases["health"]),
             listen(self._wake),
             clean(self._databases["clean"], timedelta(days=self._env.outbox_keep_days)),
         ]
+        return [*helpers, self._lab_tasks().run()] if self._env.lab_enabled else helpers
+
+    def _lab_tasks(self) -> LabTasks:
+        return LabTasks(
+            cast("TaskLayer", self._layer),
+            redis_url=self._env.redis_urls[0],
+            prefix=self._env.layer_prefix,
+            node=self._env.node,
+            timeout_s=self._env.redis_timeout_s,
+        )
 
     def _signalled(self, number: signal.Signals) -> None:
         if self._stopping.is_set():
