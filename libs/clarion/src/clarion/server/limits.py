@@ -11,7 +11,7 @@ from clarion.server.wheel import Wheel
 
 if TYPE_CHECKING:
     from clarion.server.asgi import Application
-    from clarion.server.websocket import WebSocket
+    from clarion.server.connection import Connection
 
 
 @dataclass(slots=True, kw_only=True)
@@ -24,8 +24,8 @@ class Shared:
         lifetime_s: age at which a socket that an application drives is closed with 1000 (daphne's
             ``websocket_timeout``).
         detached_lifetime_s: the same for a detached session (1012: come back).
-        sockets: every WebSocket from its request to its end, refused ones excepted. The server counts, not
-            middleware: that one returns when a session detaches (trap 42).
+        sockets: every WebSocket from its request to its end, refused ones excepted, and every HTTP stream. The server
+            counts, not middleware: that one returns when a session detaches (trap 42).
         applications: the runs that have not returned.
     """
 
@@ -42,7 +42,7 @@ class Shared:
     lifetime_s: float | None
     detached_lifetime_s: float | None
     app_close_timeout_s: float
-    sockets: set[WebSocket] = field(default_factory=set)
+    sockets: set[Connection] = field(default_factory=set)
     applications: set[Application] = field(default_factory=set)
 
     @property

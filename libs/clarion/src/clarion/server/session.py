@@ -1,19 +1,22 @@
-"""What a detached endpoint gives to the server: sans-I/O, called on the event loop, never concurrently."""
+"""What a detached endpoint gives to the server: sans-I/O, called on the event loop, never concurrently.
+
+No task runs while these are called: ``asyncio.current_task()`` is None, ``asyncio.timeout`` fails, and a task made here
+needs a strong reference of the session's own (trap 44).
+
+A session may also have ``drain()``, without arguments: called when the server leaves, so that it can say goodbye in its
+own words (write, then close with its own code). What is still open when it returns is closed with 1012.
+"""
 
 from __future__ import annotations
 
 from typing import Protocol
 
 
-class Session(Protocol):
-    """The owner of a socket after ``{"type": "websocket.accept", "clarion.session": session}``.
+class StreamSession(Protocol):
+    """The owner of a response after ``{"type": "http.response.start", ..., "clarion.session": session}``.
 
-    No task runs while these are called: ``asyncio.current_task()`` is None, ``asyncio.timeout`` fails, and a task
-    made here needs a strong reference of the session's own (trap 44).
+    Nothing of what the client still sends reaches it.
     """
-
-    def received(self, message: str | bytes) -> None:
-        """Take one whole message. An exception is logged and closes the socket with 1011."""
 
     def closed(self, code: int) -> None:
         """Learn that the socket is gone: exactly once, and the last call.
@@ -22,3 +25,10 @@ class Session(Protocol):
             code: the peer's close code (1005: it gave none), the one this side closed with, or 1006 for a
                 connection that was lost.
         """
+
+
+class Session(StreamSession, Protocol):
+    """The owner of a socket after ``{"type": "websocket.accept", "clarion.session": session}``."""
+
+    def received(self, message: str | bytes) -> None:
+        """Take one whole message. An exception is logged and closes the socket with 1011."""

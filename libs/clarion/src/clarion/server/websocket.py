@@ -1,4 +1,4 @@
-"""The inbound half of a WebSocket, as Twisted's protocol: bytes in, messages to the session, the end."""
+"""A WebSocket as Twisted's protocol: bytes in, messages to the session, pings, the close handshake."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ import random
 from typing import TYPE_CHECKING, Any, Protocol
 
 from websockets.frames import CloseCode, Frame, Opcode
-from websockets.protocol import OPEN
+from websockets.protocol import OPEN, SEND_EOF
 from websockets.server import ServerProtocol
 
-from clarion.server.connection import CLOSE_TIMEOUT_S, Connection, call_soon
-from clarion.server.frames import PING
+from clarion.server.connection import CLOSE_TIMEOUT_S, Connection, Driver
+from clarion.server.frames import PING, close_code, close_reason
 from clarion.server.handshake import quiet
 from clarion.server.messages import Fragments, MessageInvalid, decoded
 from clarion.server.wheel import TICK_S
+from clarion.server.writer import call_soon
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from websockets.http11 import Response
 
     from clarion.server.limits import Shared
@@ -31,14 +30,11 @@ FRAMES_PER_TURN = 128
 MAX_EARLY_BYTES = 65536
 
 
-class Driver(Protocol):
-    """What runs the application until it returns; see :class:`clarion.server.asgi.Application`."""
+class WebSocketDriver(Driver, Protocol):
+    """The same, for a socket that waits for the application's answer."""
 
     def timed_out(self) -> None:
         """The application did not accept in time."""
-
-    def ended(self, code: int, reason: str) -> None:
-        """The socket is gone; called once."""
 
     def drain(self) -> None:
         """The server is leaving; the socket is not accepted yet."""
@@ -52,45 +48,36 @@ class WebSocket(Connection):
     """
 
     __slots__ = (
-        "__weakref__",
-        "_driver",
-        "_ended",
         "_fragments",
         "_heard",
         "_held",
-        "_opened_at",
         "_patience",
         "_pinged",
+        "_protocol",
         "_reading",
-        "_session",
         "_unanswered",
-        "access",
-        "due",
     )
+    _driver: WebSocketDriver | None
+    _session: Session | None
 
     def __init__(self, shared: Shared, transport: Any, client: tuple[str, int] | None, early: bytes) -> None:
-        super().__init__(shared, transport, client)
-        self.due = 0
-        self.access: Callable[[str], object] | None = None  # writes a line of the access log
-        self._driver: Driver | None = None
-        self._session: Session | None = None
+        super().__init__(shared, client)
+        self._attach(transport)
+        self._protocol: ServerProtocol | None = None
         self._fragments: Fragments | None = None
         # Bytes that wait to be parsed: for the application's answer, for their turn, or for its inbox. None: parse
         # at once. Frames behind the request are not parsed before the 101, or a PING's pong would precede it and
         # a Close would make the answer impossible (trap 14).
         self._held: bytearray | None = bytearray(early)
         self._reading = True  # False while an ASGI application's inbox is full
-        self._ended = False  # session and driver know, or will know from the event loop
-        self._heard = self._opened_at = shared.wheel.now
+        self._heard = shared.wheel.now
         self._pinged = 0.0  # when the last ping was sent
         self._unanswered = 0.0  # when the first ping was sent since the peer was heard
         self._patience = shared.wheel.patience
-        # Twisted does not (trap 25): a reply and a publication after it took 39 ms instead of 0.01.
-        transport.setTcpNoDelay(True)
 
     # The application's answer
 
-    def waits_for(self, driver: Driver) -> None:
+    def waits_for(self, driver: WebSocketDriver) -> None:
         """Take the driver of the application that is about to answer."""
         self._driver = driver
         self._shared.sockets.add(self)
@@ -105,9 +92,9 @@ class WebSocket(Connection):
         self._session = session
         shared = self._shared
         # A protocol of its own for the frames: the one of the handshake would keep the request (traps 11, 12).
-        self._opened(
-            ServerProtocol(state=OPEN, max_size=(shared.max_message_bytes, shared.max_frame_bytes), logger=quiet)
-        )
+        size = (shared.max_message_bytes, shared.max_frame_bytes)
+        self._protocol = ServerProtocol(state=OPEN, max_size=size, logger=quiet)
+        self._begin()
         self.write(answer)
         if self.access is not None:
             self.access("connected")
@@ -119,10 +106,6 @@ class WebSocket(Connection):
             call_soon(shared, self._go_on)
         else:
             self._held = None
-
-    def tell_lost(self, session: Session) -> None:
-        """Call ``session.closed(1006)`` from the event loop: the socket was gone before its accept (trap 1)."""
-        call_soon(self._shared, _tell, session, CloseCode.ABNORMAL_CLOSURE)
 
     def deny(self, response: Response) -> None:
         """Answer with an HTTP response instead of the 101, and end."""
@@ -151,19 +134,56 @@ class WebSocket(Connection):
         """The application has not answered yet."""
         return self._protocol is None and not self._ended
 
-    @property
-    def is_ended(self) -> bool:
-        """A Close was seen or sent, or the socket is lost."""
-        return self._ended
+    # Outbound, beyond what every connection does
 
-    def application_returned(self) -> None:
-        """Keep nothing of the application."""
-        self._driver = None
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Start the close handshake; what was written before goes out before it.
+
+        The peer has five seconds to take it and to answer. Codes and reasons that may not stand in a Close frame
+        are clamped. A second call does nothing. ``session.closed`` follows from the event loop.
+        """
+        if not self.open:
+            return
+        assert self._protocol is not None
+        # Through the protocol: a raw Close frame beside it makes it echo a second one (trap 17).
+        self._protocol.send_close(close_code(code), close_reason(reason))
+        self._flush()
+        self._shut()
+        self._closing()
+
+    def fail(self, code: int, reason: str = "") -> None:
+        """Close at once: a Close frame and the end of the stream, without waiting for the peer's (RFC 6455, 7.1.7)."""
+        protocol = self._protocol
+        self._fragments = None
+        if self.open and protocol is not None:  # not if the peer's Close came in the same read
+            protocol.fail(code, reason)
+            self._flush()
+            self._closing()
+
+    def drain(self) -> None:
+        """Close with 1012, whatever the state."""
+        if not self.is_waiting:
+            super().drain()
+        elif self._driver is not None:
+            self._driver.drain()
+
+    def _flush(self) -> None:
+        """Send what the protocol wants to say: Close frames, pongs, the end of the stream."""
+        assert self._protocol is not None
+        said = self._protocol.data_to_send()
+        if not said:
+            return
+        ends = said[-1] == SEND_EOF
+        data = b"".join(said)
+        if self.open:
+            self.write(data)
+        else:
+            self._queue(data)
+        if ends:
+            self._shut()
+            self._end_stream()
 
     # Twisted
-
-    def makeConnection(self, transport: Any) -> None:  # noqa: N802
-        """Twisted's IProtocol; the transport is known already."""
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802
         """Take bytes from the socket."""
@@ -178,21 +198,16 @@ class WebSocket(Connection):
 
     def connectionLost(self, reason: Any) -> None:  # noqa: N802
         """The socket is gone: tell whoever does not know yet, keep nothing."""
-        self._shut()
-        shared = self._shared
-        shared.sockets.discard(self)
-        shared.wheel.cancel(self)
-        shared.budget.forget(self)
-        self._transport = self._socket = self._held = None
+        self._held = None
         protocol = self._protocol
         if protocol is not None:
             # Reference cycles: the suspended generator, and a parser's error with its traceback (trap 13). That is
             # also why it is not told of the end (`receive_eof`): it would keep an EOFError.
             protocol.parser.close()
             protocol.parser_exc = None
-        if self.access is not None and protocol is not None:
-            self.access("disconnected")
-        self._end(self._close_code())
+            if self.access is not None:
+                self.access("disconnected")
+        super().connectionLost(reason)
         self._protocol = None
 
     # Bytes to frames
@@ -268,15 +283,6 @@ class WebSocket(Connection):
             return decoded(frame.data) if opcode is Opcode.TEXT else bytes(frame.data)
         return None
 
-    def fail(self, code: int, reason: str = "") -> None:
-        """Close at once: a Close frame and the end of the stream, without waiting for the peer's (RFC 6455, 7.1.7)."""
-        protocol = self._protocol
-        self._fragments = None
-        if self.open and protocol is not None:  # not if the peer's Close came in the same read
-            protocol.fail(code, reason)
-            self._flush()
-            self._closing()
-
     # Held bytes
 
     def _hold(self, rest: bytes | bytearray) -> None:
@@ -313,50 +319,29 @@ class WebSocket(Connection):
 
     def _closing(self) -> None:
         """A Close was seen or sent: the session leaves its groups now, the socket ends by itself or at the deadline."""
-        self._end(self._close_code(), later=True)
+        self._end(CloseCode.ABNORMAL_CLOSURE, later=True)
         if self._transport is not None:
             self._shared.wheel.schedule(self, CLOSE_TIMEOUT_S)
         if not self._reading:  # the peer's Close is to be read, whatever the application does
             self.start_reading()
 
-    def _close_code(self) -> int:
-        """Return what the session is told: this side's code if it closed first, else the peer's.
+    def _end(self, code: int, reason: str = "", *, later: bool = False) -> None:
+        """Tell the code and reason of the Close frame that went first, if one did: this side's, else the peer's.
 
         Not ``protocol.close_code``: that is None until the end, and 1006 after this side's own 1012 (trap 19).
         """
         protocol = self._protocol
-        if protocol is None:
-            return CloseCode.ABNORMAL_CLOSURE
-        close = protocol.close_sent or protocol.close_rcvd
-        return CloseCode.ABNORMAL_CLOSURE if close is None else close.code
-
-    def _close_reason(self) -> str:
-        close = self._protocol and (self._protocol.close_sent or self._protocol.close_rcvd)
-        return close.reason if close else ""
-
-    def _end(self, code: int, *, later: bool = False) -> None:
-        """Tell session and driver, once. Later, if a hub may be iterating over its members now (trap 10)."""
-        if self._ended:
-            return
-        self._ended = True
-        session, self._session = self._session, None
-        driver = self._driver
-        reason = self._close_reason()
-        if later:
-            call_soon(self._shared, _tell, session, code, driver, reason)
-        else:
-            _tell(session, code, driver, reason)
+        close = None if protocol is None else protocol.close_sent or protocol.close_rcvd
+        if close is not None:
+            code, reason = close.code, close.reason
+        super()._end(code, reason, later=later)
 
     # Time
 
-    def wake(self) -> None:
-        """Do what is due on the wheel."""
-        if self._ended:
-            # A client that does not read keeps a closed connection for ever (trap 5).
-            self.lose("no end of the close handshake")
-        elif self._protocol is None:
+    def _check(self) -> None:
+        if self._protocol is None:
             self._check_handshake()
-        elif (left := self._lifetime_left()) is not None and left <= 0:
+        elif (left := self._lifetime_left(self._lifetime_s)) is not None and left <= 0:
             code = CloseCode.NORMAL_CLOSURE if self._is_driven else CloseCode.SERVICE_RESTART
             self.close(code, "the connection's lifetime is over")
         else:
@@ -364,7 +349,7 @@ class WebSocket(Connection):
 
     def _sleep(self, delay_s: float | None) -> None:
         """Wake after a delay (None: nothing is due), or when the connection's lifetime is over."""
-        left = self._lifetime_left()
+        left = self._lifetime_left(self._lifetime_s)
         if delay_s is None or (left is not None and left < delay_s):
             delay_s = left
         if delay_s is None:
@@ -372,10 +357,9 @@ class WebSocket(Connection):
         else:
             self._shared.wheel.schedule(self, delay_s)
 
-    def _lifetime_left(self) -> float | None:
-        shared = self._shared
-        limit = shared.lifetime_s if self._is_driven else shared.detached_lifetime_s
-        return None if limit is None else self._opened_at + limit - shared.wheel.now
+    @property
+    def _lifetime_s(self) -> float | None:
+        return self._shared.lifetime_s if self._is_driven else self._shared.detached_lifetime_s
 
     @property
     def _is_driven(self) -> bool:
@@ -412,21 +396,3 @@ class WebSocket(Connection):
             self._unanswered = self._unanswered or now
         delay = self._pinged + interval - now
         self._sleep(min(delay, self._unanswered + timeout - now) if timeout and self._unanswered else delay)
-
-    def drain(self) -> None:
-        """Close with 1012, whatever the state."""
-        if self.is_waiting:
-            if self._driver is not None:
-                self._driver.drain()
-        else:
-            self.close(CloseCode.SERVICE_RESTART, "the server is restarting")
-
-
-def _tell(session: Session | None, code: int, driver: Driver | None = None, reason: str = "") -> None:
-    if session is not None:
-        try:
-            session.closed(code)
-        except Exception:  # its fault must not keep the driver, or the next connection, from knowing
-            log.exception("a session failed on its end")
-    if driver is not None:
-        driver.ended(code, reason)

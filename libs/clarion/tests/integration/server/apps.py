@@ -376,6 +376,8 @@ async def serve_http(scope: Scope, receive: Receive, send: Send) -> None:
         answer = json.dumps(_plain(scope)).encode()
     elif path == "/length":
         answer = str(len(body)).encode()
+    elif path == "/large":
+        answer = b"x" * 5_000_000
     headers = [(b"content-length", str(len(answer)).encode()), (b"content-type", b"text/plain")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": answer})

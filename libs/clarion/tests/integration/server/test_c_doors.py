@@ -23,6 +23,18 @@ def scope_of(server: ServerProcess, *headers: str, path: str = "/ws/scope") -> d
     return scope
 
 
+def test_upgrade_waits_for_the_answer_before_it(start: Callable[..., ServerProcess], name: str) -> None:
+    """Trap 28: an upgrade that is pipelined behind a long answer gets its 101 behind that answer, not inside it."""
+    server = start("--max-queued-bytes", "10000000")
+    client = server.dial(receive_buffer=8192)
+    client.send(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n" + handshake(f"/ws/detach?name={name}"))
+    server.wait_for(name, "endpoint-finally")
+    assert client.read_body(client.read_head()) == b"x" * 5_000_000
+    assert client.read_head().status == 101
+    client.send(text("echo after"))
+    assert client.read_text() == "after"
+
+
 @pytest.mark.parametrize("path", ["echo", "detach"])
 def test_upgrade_on_a_kept_alive_connection_keeps_its_bytes(server: ServerProcess, name: str, path: str) -> None:
     """Trap 28: frames that lie behind a second request's upgrade are not lost."""
