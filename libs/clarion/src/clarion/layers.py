@@ -2,10 +2,10 @@
 
 ``ClarionChannelLayer`` speaks exactly what ``channels_redis.pubsub.RedisPubSubChannelLayer`` speaks at the same prefix
 and serializer, both ways: a stock service can ``group_send`` to our clients and receive what we send. It adds explicit
-deadlines and pool sizes, checked names and sizes, bounded queues, an error instead of a hang when Redis is away, and
-``on_disconnect`` / ``on_reconnect`` that are called.
+deadlines and pool sizes, checked names and sizes, bounded queues, an error instead of a hang when Redis is away,
+``on_disconnect`` / ``on_reconnect`` that are called, and the history of recoverable channels.
 
-Source: ADR-0001.
+Source: ADR-0001, ADR-0006.
 """
 
 from __future__ import annotations
@@ -13,20 +13,24 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, Final, cast
 
 import structlog
-from channels.exceptions import MessageTooLarge
 from channels_redis.pubsub import RedisPubSubChannelLayer, RedisPubSubLoopLayer, RedisSingleShardConnection
 from channels_redis.utils import _wrap_close, decode_hosts
 from redis.asyncio import BlockingConnectionPool, Redis
 
 from clarion.connections import REDIS_ERRORS, async_options
 from clarion.errors import ChannelLayerUnavailable
+from clarion.ids import uuid7
+from clarion.layer_config import layer_config
 from clarion.names import channel_check
-from clarion.publications import Message
-from clarion.publisher import MESSAGE_MAX_BYTES
-from clarion.values import PUBLICATION_MAX_BYTES
+from clarion.namespaces import ClarionConfig
+from clarion.publications import Message, Published, publication, tags_check
+from clarion.redis_commands import Command, RedisCommands, published_of
+from clarion.streams import command_send
+from clarion.values import JSON, PUBLICATION_MAX_BYTES, publication_check
 
 log = structlog.stdlib.get_logger("clarion.layers")
 
@@ -42,18 +46,23 @@ Callback = Callable[[], Awaitable[None] | None]
 class ClarionChannelLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
     """A Channels layer on Redis pub/sub: the ``BACKEND`` of ``CHANNEL_LAYERS["default"]``.
 
-    Delivered at most once. ``send``, ``group_send``, ``group_add`` and ``new_channel`` raise
+    Delivered at most once; on a channel that keeps a history exactly once, in order, within that history.
+    ``send``, ``group_send``, ``publish``, ``group_add`` and ``new_channel`` raise
     :class:`~clarion.errors.ChannelLayerUnavailable` when Redis does not answer within ``timeout_s``.
 
     Args:
         hosts: Redis URLs, or what channels_redis takes as ``hosts``; several are shards.
         prefix: of every Redis name; two deployments on one server need two.
+        config: ``clarion.toml``, as a path or read: which channels keep a history. Without it none does.
         timeout_s: how long Redis may take to connect, and to answer.
         max_connections: connections for sending, per shard and event loop; further senders wait for one.
         publication_bytes: most bytes of a publication's data as JSON; :func:`clarion.publish` keeps to it.
         capacity: messages that may wait for one layer channel; over it the oldest is dropped, counted and logged.
         on_disconnect, on_reconnect: called (and awaited) when the receiving connection was lost, and stands again.
         serializer_format, symmetric_encryption_keys: as in channels_redis.
+
+    Raises:
+        ConfigInvalid: the file is wrong, or a channel is to keep a history while messages are encrypted.
     """
 
     def __init__(
@@ -61,6 +70,7 @@ class ClarionChannelLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
         hosts: list[Any] | None = None,
         *,
         prefix: str = "asgi",
+        config: str | Path | ClarionConfig | None = None,
         timeout_s: float = 1.0,
         max_connections: int = 64,
         publication_bytes: int = PUBLICATION_MAX_BYTES,
@@ -73,6 +83,13 @@ class ClarionChannelLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
         super().__init__(symmetric_encryption_keys=symmetric_encryption_keys, serializer_format=serializer_format)
         self.prefix = prefix
         self._hosts = [_host_options(host, timeout_s) for host in decode_hosts(hosts)]
+        self.commands = RedisCommands(
+            prefix=prefix,
+            shards=len(self._hosts),
+            config=layer_config(config),
+            serializer_format=serializer_format,
+            symmetric_encryption_keys=symmetric_encryption_keys,
+        )
         self.timeout_s = timeout_s
         self.max_connections = max_connections
         self.publication_bytes = publication_bytes
@@ -86,10 +103,60 @@ class ClarionChannelLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
         Raises:
             MessageTooLarge: over ``MESSAGE_MAX_BYTES`` once serialised.
         """
-        payload = cast("bytes", self._serializer.serialize(message))
-        if len(payload) > MESSAGE_MAX_BYTES:
-            raise MessageTooLarge
-        return payload
+        return self.commands.serialize(message)
+
+    async def publish(
+        self,
+        channel: str,
+        data: JSON,
+        *,
+        tags: dict[str, str] | None = None,
+        info: dict[str, Any] | None = None,
+        idempotency_key: str | None = None,
+        skip_history: bool = False,
+        delta: bool = False,
+    ) -> Published:
+        """Send one publication to every subscriber of a channel, now.
+
+        Args:
+            channel, data, tags, idempotency_key, skip_history, delta: as
+                :meth:`clarion.publisher.Publisher.publish`.
+            info: who published it, if a client did.
+
+        Raises:
+            NameInvalid, DataInvalid, PublicationTooLarge, ChannelLayerUnavailable: as there.
+        """
+        publication_check(data, self.publication_bytes)
+        message = publication(data, tags=tags_check(tags), info=info, delta=delta)
+        return await self.publication_send(channel, message, idempotency_key=idempotency_key, skip_history=skip_history)
+
+    async def publication_send(
+        self,
+        channel: str,
+        message: Message,
+        *,
+        publication_id: str | None = None,
+        idempotency_key: str | None = None,
+        skip_history: bool = False,
+    ) -> Published:
+        """Send the message of a publication that has been checked: ``group_send`` that tells its place.
+
+        Args:
+            publication_id: what stands for it in logs; None makes one.
+
+        Raises:
+            NameInvalid, DataInvalid, ChannelLayerUnavailable: as :meth:`publish`.
+            MessageTooLarge: over ``MESSAGE_MAX_BYTES`` once serialised.
+        """
+        publication_id = publication_id or str(uuid7())
+        command = self.commands.publish(
+            channel,
+            message,
+            idempotency_key=idempotency_key,
+            publication_id=publication_id,
+            skip_history=skip_history,
+        )
+        return published_of(channel, publication_id, await self._get_layer().execute(command))
 
     def _get_layer(self) -> _LoopLayer:
         loop = asyncio.get_running_loop()
@@ -147,8 +214,16 @@ class _LoopLayer(RedisPubSubLoopLayer):  # type: ignore[misc]
             self._groups_of.pop(channel, None)
 
     async def group_send(self, group: str, message: Message) -> None:
-        """Send a message to every member of a group: one ``PUBLISH``, whatever the group's size."""
-        await super().group_send(channel_check(group), message)
+        """Send a message to every member of a group: one ``PUBLISH``, whatever the group's size.
+
+        A publication (:func:`clarion.publications.publication`) to a channel that keeps a history gets an offset and is
+        kept; any other message is delivered live.
+        """
+        await self.execute(self.channel_layer.commands.publish(group, message))
+
+    async def execute(self, command: Command) -> Any:
+        """Send one command to its shard and return the answer."""
+        return await self._shards[command.shard].execute(command)
 
     async def _subscribe_to_channel(self, channel: str) -> None:
         self.channels[channel] = _DroppingQueue(self.channel_layer.capacity)
@@ -185,11 +260,14 @@ class _ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
         self._sender: Redis | None = None
 
     async def publish(self, channel: str, message: bytes) -> None:
+        await self.execute(Command(0, None, ("PUBLISH", channel, message)))
+
+    async def execute(self, command: Command) -> Any:
         # Not under the stock lock: that allows one publish in flight per loop, and a black hole would hold it.
         if self._sender is None:
             self._sender = self._make_sender()
         try:
-            await self._sender.execute_command("PUBLISH", channel, message)
+            return await command_send(self._sender, command)
         except REDIS_ERRORS as exc:
             raise ChannelLayerUnavailable from exc
 

@@ -1,8 +1,8 @@
 """Publications: the one message shape that travels through the channel layer.
 
-``{"type": "clarion.publication", "data": <any JSON value>, "offset"?, "epoch"?, "time"?, "tags"?, "info"?}`` is a
-Channels message, so that a stock consumer handles it in ``clarion_publication(self, event)``. ``offset`` and ``epoch``
-are written by Redis, and only on channels that keep a history.
+``{"type": "clarion.publication", "data": <any JSON value>, "offset"?, "epoch"?, "time"?, "tags"?, "info"?,
+"delta"?}`` is a Channels message, so that a stock consumer handles it in ``clarion_publication(self, event)``.
+``offset`` and ``epoch`` are written by Redis, and only on channels that keep a history.
 
 Source: ADR-0001, ADR-0006.
 """
@@ -14,12 +14,16 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from clarion.values import JSON
+from clarion.errors import DataInvalid
+from clarion.values import JSON, publication_check
 
 Message: TypeAlias = dict[str, Any]
 """A Channels message: a dict with a ``type``."""
 
 PUBLICATION_TYPE: Final = "clarion.publication"
+
+TAGS_MAX_BYTES: Final = 4_096
+"""Most bytes of one publication's tags as JSON: every subscriber's filter looks at them."""
 
 
 class Publication(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -31,6 +35,7 @@ class Publication(msgspec.Struct, kw_only=True, omit_defaults=True):
         time: when it was published, in milliseconds since 1970 by the publisher's clock; 0: not known.
         tags: what a subscriber's filter looks at.
         info: who published it, ``{"user", "client", "conn_info"?, "chan_info"?}``, when a client did.
+        delta: its publisher asked that it be sent as a difference to the one before.
     """
 
     data: JSON
@@ -39,6 +44,7 @@ class Publication(msgspec.Struct, kw_only=True, omit_defaults=True):
     time: int = 0
     tags: dict[str, str] | None = None
     info: dict[str, Any] | None = None
+    delta: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +63,17 @@ class Published:
     epoch: str = ""
 
 
-def publication(data: JSON, *, tags: dict[str, str] | None = None, info: dict[str, Any] | None = None) -> Message:
+def publication(
+    data: JSON, *, tags: dict[str, str] | None = None, info: dict[str, Any] | None = None, delta: bool = False
+) -> Message:
     """The message of one publication whose data has been checked (:func:`clarion.values.publication_check`)."""
     message: Message = {"type": PUBLICATION_TYPE, "data": data}
     if tags:
         message["tags"] = tags
     if info:
         message["info"] = info
+    if delta:
+        message["delta"] = True
     return message
 
 
@@ -79,7 +89,23 @@ def publication_of(message: Message) -> Publication | None:
         time=get("time", 0),
         tags=get("tags"),
         info=get("info"),
+        delta=get("delta", False),
     )
+
+
+def tags_check(tags: object) -> dict[str, str] | None:
+    """Return a publication's tags if they are texts by name; none at all are None.
+
+    Raises:
+        DataInvalid: HTTP 400, protocol error 107.
+        PublicationTooLarge: HTTP 413; over ``TAGS_MAX_BYTES`` as JSON.
+    """
+    if not tags:
+        return None
+    if not isinstance(tags, dict) or not all(isinstance(text, str) for pair in tags.items() for text in pair):
+        raise DataInvalid("tags are an object of texts")
+    publication_check(tags, TAGS_MAX_BYTES)
+    return tags
 
 
 def client_data(message: Message) -> JSON:

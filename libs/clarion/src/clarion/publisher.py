@@ -3,32 +3,34 @@
 ``async_to_sync(group_send)`` makes a thread, a loop and a connection per call; this sends the same bytes through a
 pooled synchronous client (240 against 1,400 requests/s in one worker: ADR-0001).
 
-Source: ADR-0001.
+Source: ADR-0001, ADR-0006.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Final, cast
 
 import redis
-from channels.exceptions import MessageTooLarge
-from channels_redis.serializers import registry
-from channels_redis.utils import _consistent_hash
+from redis.exceptions import NoScriptError
 
 from clarion.connections import REDIS_ERRORS, sync_options
 from clarion.errors import ChannelLayerUnavailable
 from clarion.ids import uuid7
-from clarion.names import channel_check, redis_group
-from clarion.publications import Message, publication
+from clarion.layer_config import layer_config
+from clarion.namespaces import ClarionConfig
+from clarion.publications import Message, Published, publication, tags_check
+from clarion.redis_commands import Command, RedisCommands, published_of, receivers_of
+from clarion.redis_scripts import READ
+from clarion.streams import Batch, Position, Slice, position_batches, positions_of, slice_of
 from clarion.values import JSON, PUBLICATION_MAX_BYTES, publication_check
-
-MESSAGE_MAX_BYTES: Final = 1_048_576
-"""Most bytes of one serialised Channels message."""
 
 _BREAK_S: Final = 0.5
 _LAYER_OPTIONS: Final = (
-    "prefix", "timeout_s", "max_connections", "publication_bytes", "serializer_format", "symmetric_encryption_keys",
+    "prefix", "config", "timeout_s", "max_connections", "publication_bytes", "serializer_format",
+    "symmetric_encryption_keys",
 )  # fmt: skip
 
 
@@ -44,6 +46,11 @@ class Publisher:
         timeout_s: how long Redis may take to connect, and to answer.
         max_connections: connections per shard; further callers wait for one, at most ``timeout_s``.
         publication_bytes: most bytes of a publication's data as JSON.
+        config: ``clarion.toml``, as a path or read: which channels keep a history. Without it none does.
+        serializer_format, symmetric_encryption_keys: the channel layer's.
+
+    Raises:
+        ConfigInvalid: the file is wrong, or a channel is to keep a history while messages are encrypted.
     """
 
     def __init__(
@@ -51,17 +58,21 @@ class Publisher:
         urls: list[str],
         *,
         prefix: str = "asgi",
+        config: str | Path | ClarionConfig | None = None,
         timeout_s: float = 1.0,
         max_connections: int = 64,
         publication_bytes: int = PUBLICATION_MAX_BYTES,
         serializer_format: str = "msgpack",
         symmetric_encryption_keys: list[str] | None = None,
     ) -> None:
-        self._prefix = prefix
         self._timeout_s = timeout_s
         self._publication_bytes = publication_bytes
-        self._serializer = registry.get_serializer(
-            serializer_format, symmetric_encryption_keys=symmetric_encryption_keys
+        self._commands = RedisCommands(
+            prefix=prefix,
+            shards=len(urls),
+            config=layer_config(config),
+            serializer_format=serializer_format,
+            symmetric_encryption_keys=symmetric_encryption_keys,
         )
         self._shards = [self._client(url, max_connections) for url in urls]
         self._away_until = [0.0] * len(urls)
@@ -75,21 +86,46 @@ class Publisher:
         )
         return redis.Redis(connection_pool=pool)
 
-    def publish(self, channel: str, data: JSON) -> str:
-        """Send one publication to every subscriber of a channel, now. Returns its id.
+    def publish(
+        self,
+        channel: str,
+        data: JSON,
+        *,
+        tags: dict[str, str] | None = None,
+        info: dict[str, Any] | None = None,
+        idempotency_key: str | None = None,
+        skip_history: bool = False,
+        delta: bool = False,
+    ) -> Published:
+        """Send one publication to every subscriber of a channel, now.
 
-        Delivered at most once. Inside a transaction use :func:`clarion.publish`, which sends after the commit.
+        Delivered at most once; on a channel that keeps a history exactly once, in order, within that history. Inside a
+        transaction use :func:`clarion.publish`, which sends after the commit.
+
+        Args:
+            tags: texts by name, for subscribers' filters; at most 4 KiB as JSON.
+            info: who published it, if a client did.
+            idempotency_key: 1 to 200 printable characters; a repeat on the channel within five minutes returns the
+                first result and sends nothing.
+            skip_history: send it live, without an offset.
+            delta: let clients have it as a difference to the one before, where the channel allows deltas.
 
         Raises:
             NameInvalid: HTTP 400, protocol error 107.
-            DataInvalid: HTTP 400, protocol error 107.
+            DataInvalid: HTTP 400, protocol error 107; data, tags or key.
             PublicationTooLarge: HTTP 413.
-            ChannelLayerUnavailable: HTTP 503.
+            ChannelLayerUnavailable: HTTP 503; safe to repeat with the same idempotency key.
         """
-        channel_check(channel)
         publication_check(data, self._publication_bytes)
-        self.publish_message(channel, publication(data))
-        return str(uuid7())
+        publication_id = str(uuid7())
+        command = self._commands.publish(
+            channel,
+            publication(data, tags=tags_check(tags), info=info, delta=delta),
+            idempotency_key=idempotency_key,
+            publication_id=publication_id,
+            skip_history=skip_history,
+        )
+        return published_of(channel, publication_id, self._send(command))
 
     def publish_message(self, channel: str, message: Message) -> int:
         """Send any Channels message to a group: ``group_send`` for synchronous code.
@@ -101,11 +137,21 @@ class Publisher:
             NameInvalid, ChannelLayerUnavailable: as :meth:`publish`.
             MessageTooLarge: the message has over ``MESSAGE_MAX_BYTES`` once serialised.
         """
-        name = redis_group(self._prefix, channel_check(channel))
-        payload = self._serializer.serialize(message)
-        if len(payload) > MESSAGE_MAX_BYTES:
-            raise MessageTooLarge
-        return int(self._call(_consistent_hash(name, len(self._shards)), "PUBLISH", name, payload))
+        return receivers_of(self._send(self._commands.publish(channel, message)))
+
+    def read(self, channel: str, *, since: int | None = None, limit: int | None = None, reverse: bool = False) -> Slice:
+        """Read a channel's history: :meth:`clarion.streams.Streams.read`."""
+        command = self._commands.read(channel, since=since, limit=limit, reverse=reverse)
+        return slice_of(self._send(command), self._commands.deserialize)
+
+    def positions(self, channels: Sequence[str]) -> dict[str, Position]:
+        """The tops of several channels: :meth:`clarion.streams.Streams.positions`."""
+        batches = position_batches(self._commands, channels)
+        return positions_of(batches, [self._send_batch(batch) for batch in batches])
+
+    def remove(self, channel: str) -> None:
+        """Remove a channel's publications: :meth:`clarion.streams.Streams.remove`."""
+        self._send(self._commands.remove(channel))
 
     def ping(self) -> None:
         """Ask every shard whether it is there.
@@ -114,14 +160,20 @@ class Publisher:
             ChannelLayerUnavailable: HTTP 503.
         """
         for shard in range(len(self._shards)):
-            self._call(shard, "PING")
+            self._send(Command(shard, None, ("PING",)))
 
     def close(self) -> None:
         """Close every connection."""
         for client in self._shards:
             client.close()
 
-    def _call(self, shard: int, *command: Any) -> Any:
+    def _send(self, command: Command) -> Any:
+        return self._call(command.shard, _command_send, command)
+
+    def _send_batch(self, batch: Batch) -> list[Any]:
+        return cast("list[Any]", self._call(batch.shard, _batch_send, batch))
+
+    def _call(self, shard: int, send: Callable[[redis.Redis, Any], Any], what: Command | Batch) -> Any:
         now = time.monotonic()
         if now < self._away_until[shard]:
             raise ChannelLayerUnavailable
@@ -129,12 +181,34 @@ class Publisher:
             # One caller asks whether Redis is back; the others go on failing at once until it knows.
             self._away_until[shard] = now + 2 * self._timeout_s
         try:
-            answer = self._shards[shard].execute_command(*command)
+            answer = send(self._shards[shard], what)
         except REDIS_ERRORS as exc:
             self._away_until[shard] = time.monotonic() + _BREAK_S
             raise ChannelLayerUnavailable from exc
         self._away_until[shard] = 0.0
         return answer
+
+
+def _command_send(client: redis.Redis, command: Command) -> Any:
+    try:
+        return client.execute_command(*command.short)
+    except NoScriptError:
+        return client.execute_command(*command.full)  # nothing of it has been done yet
+
+
+def _batch_send(client: redis.Redis, batch: Batch) -> list[Any]:
+    answers = _pipeline(client, batch)
+    if batch.is_script_missing(answers):
+        client.script_load(READ.text)
+        answers = _pipeline(client, batch)
+    return batch.checked(answers)
+
+
+def _pipeline(client: redis.Redis, batch: Batch) -> list[Any]:
+    with client.pipeline(transaction=False) as pipeline:
+        for command in batch.commands:
+            pipeline.execute_command(*command.short)
+        return list(pipeline.execute(raise_on_error=False))
 
 
 _publisher: Publisher | None = None

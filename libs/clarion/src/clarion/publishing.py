@@ -5,26 +5,15 @@ Source: docs/protocol.md, "Publishing"; ADR-0005.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 
+from clarion.publications import Published
 from clarion.publisher import get_publisher
 from clarion.values import JSON
 
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """A publication that was accepted.
-
-    Attributes:
-        id: the publication's id, a UUIDv7 as text; of one that went to the outbox also the row's.
-    """
-
-    channel: str
-    id: str
+__all__ = ["Published", "publish"]
 
 
 def publish(channel: str, data: JSON) -> Published:
@@ -48,7 +37,7 @@ def publish(channel: str, data: JSON) -> Published:
     Source: docs/protocol.md, "Publishing"; ADR-0005.
     """
     if not transaction.get_connection().in_atomic_block:
-        return Published(channel=channel, id=get_publisher().publish(channel, data))
+        return get_publisher().publish(channel, data)
     if not apps.is_installed("clarion.outbox"):
         raise ImproperlyConfigured(
             "clarion.publish() inside a transaction writes to the outbox: add clarion.outbox and clarion.inbox to "

@@ -1,17 +1,29 @@
 """Streams: the history of a recoverable channel, read by position.
 
-Source: ADR-0006.
+A publication's offset is its place in the channel's stream: 1, 2, 3, and so on without a gap. The epoch is the
+stream's identity: when Redis has lost the stream, another one begins, with an epoch of its own.
+
+Source: docs/protocol.md, "History"; ADR-0006.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.exceptions import NoScriptError
 
+from clarion.connections import REDIS_ERRORS, async_options
+from clarion.errors import ChannelLayerUnavailable
 from clarion.namespaces import ClarionConfig
-from clarion.publications import Message, Publication
+from clarion.publications import Message, Publication, publication_of
+from clarion.redis_commands import Command, RedisCommands
+from clarion.redis_scripts import READ
+
+_COMMANDS_PER_BATCH: Final = 1_000
 
 
 class Position(NamedTuple):
@@ -53,6 +65,7 @@ class Streams:
         config: which channels keep a history, and how long.
         prefix: the channel layer's prefix.
         timeout_s: how long Redis may take to connect, and to answer.
+        max_connections: connections per shard; further callers wait for one, at most ``timeout_s``.
         decode: bytes of a layer message → the message (the channel layer's ``deserialize``).
     """
 
@@ -64,8 +77,11 @@ class Streams:
         decode: Callable[[bytes], Message],
         prefix: str = "asgi",
         timeout_s: float = 1.0,
+        max_connections: int = 16,
     ) -> None:
-        raise NotImplementedError
+        self._commands = RedisCommands(prefix=prefix, shards=len(urls), config=config)
+        self._decode = decode
+        self._shards = [_client(url, timeout_s, max_connections) for url in urls]
 
     async def read(
         self, channel: str, *, since: int | None = None, limit: int | None = None, reverse: bool = False
@@ -77,27 +93,131 @@ class Streams:
             limit: most publications; 0 is the position only, None is all.
 
         Raises:
+            NameInvalid: HTTP 400, protocol error 107.
             NotAvailable: protocol error 108; the channel keeps no history.
             ChannelLayerUnavailable: HTTP 503; Redis did not answer in time.
         """
-        raise NotImplementedError
+        command = self._commands.read(channel, since=since, limit=limit, reverse=reverse)
+        return slice_of(await self._send(command), self._decode)
 
     async def positions(self, channels: Sequence[str]) -> dict[str, Position]:
         """The tops of several channels: one round trip a shard. Channels without history are left out.
 
         Raises:
+            NameInvalid: HTTP 400.
             ChannelLayerUnavailable: HTTP 503.
         """
-        raise NotImplementedError
+        batches = position_batches(self._commands, channels)
+        answers = await asyncio.gather(*(self._send_batch(batch) for batch in batches))
+        return positions_of(batches, answers)
 
     async def remove(self, channel: str) -> None:
         """Remove a channel's publications; its position stays.
 
         Raises:
-            NotAvailable, ChannelLayerUnavailable: as :meth:`read`.
+            NameInvalid, NotAvailable, ChannelLayerUnavailable: as :meth:`read`.
         """
-        raise NotImplementedError
+        await self._send(self._commands.remove(channel))
 
     async def close(self) -> None:
         """Close every connection."""
-        raise NotImplementedError
+        for client in self._shards:
+            await client.aclose(close_connection_pool=True)
+
+    async def _send(self, command: Command) -> Any:
+        try:
+            return await command_send(self._shards[command.shard], command)
+        except REDIS_ERRORS as exc:
+            raise ChannelLayerUnavailable from exc
+
+    async def _send_batch(self, batch: Batch) -> list[Any]:
+        client = self._shards[batch.shard]
+        try:
+            answers = await _pipeline(client, batch)
+            if batch.is_script_missing(answers):
+                await client.script_load(READ.text)
+                answers = await _pipeline(client, batch)
+            return batch.checked(answers)
+        except REDIS_ERRORS as exc:
+            raise ChannelLayerUnavailable from exc
+
+
+async def command_send(client: Redis, command: Command) -> Any:
+    """Send one command and return its answer; a script that Redis does not know, with its text.
+
+    Raises:
+        RedisError, OSError: as redis-py.
+    """
+    try:
+        return await client.execute_command(*command.short)
+    except NoScriptError:
+        return await client.execute_command(*command.full)  # nothing of it has been done yet
+
+
+def slice_of(answer: Any, decode: Callable[[bytes], Message]) -> Slice:
+    """What Redis answered to :meth:`clarion.redis_commands.RedisCommands.read`."""
+    offset, epoch, entries = answer
+    found = (publication_of(decode(fields[1])) for _, fields in entries)
+    return Slice(int(offset), epoch.decode(), [publication for publication in found if publication is not None])
+
+
+class Batch(NamedTuple):
+    """Reads of positions on one shard that travel together."""
+
+    shard: int
+    channels: list[str]
+    commands: list[Command]
+
+    @staticmethod
+    def is_script_missing(answers: list[Any]) -> bool:
+        """Whether the answers say that Redis has to be given the script first."""
+        return any(isinstance(answer, NoScriptError) for answer in answers)
+
+    @staticmethod
+    def checked(answers: list[Any]) -> list[Any]:
+        """The answers, unless one is an error: that is raised."""
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return answers
+
+
+def position_batches(commands: RedisCommands, channels: Iterable[str]) -> list[Batch]:
+    """What to ask for these channels' positions; channels without history are left out."""
+    by_shard: dict[int, Batch] = {}
+    full: list[Batch] = []
+    for channel in channels:
+        if not commands.is_recoverable(channel):
+            continue
+        command = commands.read(channel, limit=0)
+        batch = by_shard.setdefault(command.shard, Batch(command.shard, [], []))
+        batch.channels.append(channel)
+        batch.commands.append(command)
+        if len(batch.commands) == _COMMANDS_PER_BATCH:
+            full.append(by_shard.pop(command.shard))
+    return [*full, *by_shard.values()]
+
+
+def positions_of(batches: list[Batch], answers: Iterable[list[Any]]) -> dict[str, Position]:
+    """What Redis answered to the batches, in their order."""
+    return {
+        channel: Position(int(answer[0]), answer[1].decode())
+        for batch, batch_answers in zip(batches, answers, strict=True)
+        for channel, answer in zip(batch.channels, batch_answers, strict=True)
+    }
+
+
+async def _pipeline(client: Redis, batch: Batch) -> list[Any]:
+    async with client.pipeline(transaction=False) as pipeline:
+        for command in batch.commands:
+            pipeline.execute_command(*command.short)
+        return list(await pipeline.execute(raise_on_error=False))
+
+
+def _client(url: str, timeout_s: float, max_connections: int) -> Redis:
+    options = cast("dict[str, Any]", async_options(timeout_s))
+    return Redis(
+        connection_pool=BlockingConnectionPool.from_url(
+            url, max_connections=max_connections, timeout=timeout_s, **options
+        )
+    )

@@ -43,7 +43,8 @@ def test_publish_sends_the_publication_to_the_group(redis_server: RedisServer, p
         {"type": "clarion.publication", "data": {"a": [1, None]}},
         {"type": "clarion.publication", "data": []},
     ]
-    assert first < second  # UUIDv7: sorted by time
+    assert first.id < second.id  # UUIDv7: sorted by time
+    assert (first.offset, first.epoch) == (0, "")  # no history without a configuration
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ def test_connections_stay_constant_under_threads(redis_server: RedisServer, publ
     """Thirty threads share at most eight connections; nobody is refused one."""
     with ThreadPoolExecutor(30) as pool:
         done = list(pool.map(lambda number: publisher.publish("chat:x", number), range(600)))
-    assert len(set(done)) == 600
+    assert len({published.id for published in done}) == 600
     assert subscriptions(redis_server) <= 8
 
 

@@ -12,6 +12,9 @@ from clarion.names import (
     personal_channel,
     personal_user,
     redis_group,
+    redis_idempotency,
+    redis_meta,
+    redis_stream,
     user_id_check,
 )
 
@@ -126,3 +129,13 @@ def test_consumer_channel_check_refuses_every_other_address(name: object) -> Non
     """A group, a channel of services, another deployment's: a client must not reach them by naming them."""
     with pytest.raises(NameInvalid):
         consumer_channel_check("asgi", name)
+
+
+def test_redis_names_of_two_channels_never_meet() -> None:
+    """Every name starts with the layer's prefix; a channel that looks like another one and a key is no trap."""
+    assert redis_meta("asgi", "chat:x") == "asgi__meta__chat:x"
+    assert redis_stream("asgi", "chat:x") == "asgi__stream__chat:x"
+    assert redis_idempotency("asgi", "a__b", "c") != redis_idempotency("asgi", "a", "b__c")
+    assert redis_idempotency("asgi", "a", "b/c") == "asgi__idem__a/b/c"
+    with pytest.raises(NameInvalid):
+        channel_check("a/b")
