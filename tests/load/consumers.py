@@ -156,7 +156,7 @@ def counters_measure(stage: Stage, row: Row) -> Figures:
         _connect(load, server, counting, COUNTERS)
         _connect(other, server, beside, 1)
         answers: list[Asked] = []
-        thread = threading.Thread(target=lambda: answers.append(load.ask(Ask(QUESTION, last_s))))
+        thread = threading.Thread(target=lambda: answers.append(load.ask(Ask(QUESTION, last_s, once=True))))
         thread.start()
         time.sleep(COUNT_MS / 1000)  # the counters run before the echo is asked
         echoes = other.ask(Ask(QUESTION, last_s - 2, rate_hz=5))

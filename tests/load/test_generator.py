@@ -215,6 +215,15 @@ def test_generator_ask_takes_the_time_of_each_answer(load: Fleet, rate_hz: float
         load.close_all()
 
 
+def test_generator_ask_once_asks_once(load: Fleet) -> None:
+    """The time of the first answer is taken; none is asked for again."""
+    with KnownServer().running() as server:
+        connect(load, server, kind="ask")
+        asked = load.ask(Ask(b'{"msg":"hello"}', 0.3, once=True))
+        assert (asked.frames, len(asked.latencies_ns), asked.unanswered) == (CLIENTS, CLIENTS, 0)
+        load.close_all()
+
+
 def test_generator_ask_counts_who_got_no_answer(load: Fleet) -> None:
     """One client of each process asks a server that is deaf: no time is taken, and the open questions are told."""
     server = KnownServer()

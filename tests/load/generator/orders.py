@@ -90,12 +90,14 @@ class Ask:
     Attributes:
         rate_hz: of each client that asks; 0: again whenever its answer is there.
         askers: how many clients of each process ask, the others listen; 0: all.
+        once: each asks only at the start.
     """
 
     text: bytes
     duration_s: float
     rate_hz: float = 0.0
     askers: int = 0
+    once: bool = False
 
 
 @dataclass

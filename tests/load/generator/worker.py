@@ -172,7 +172,7 @@ class Worker:
             await asyncio.gather(*rounds)
         else:
             for client in asking:
-                client.again = frame
+                client.again = None if order.once else frame
                 client.ask(frame)
         await asyncio.sleep(max(0.0, start + order.duration_s - time.monotonic()))
         for client in clients:
