@@ -36,15 +36,15 @@ export class LivePanel {
     setInterval(() => this.#rate(), 1000);
   }
 
-  /** Show a message that went out or came in. */
-  add(direction, text) {
+  /** Show a message that went out or came in. `more` may hold a label and the size in bytes: see `messageRow`. */
+  add(direction, text, more = {}) {
     if (direction === "received") this.#received += 1;
-    this.#queue({ direction, text, at: new Date() });
+    this.#queue({ direction, text, at: new Date(), ...more });
   }
 
   /** Show what happened to the connection. */
-  note(text) {
-    this.#queue({ text, at: new Date() });
+  note(text, more = {}) {
+    this.#queue({ text, at: new Date(), ...more });
   }
 
   /** Hold the picture, or catch up. */

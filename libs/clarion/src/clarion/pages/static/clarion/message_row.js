@@ -1,5 +1,6 @@
 /**
- * One row of the live panel: time, direction, size, payload; opened, the payload as indented JSON with Copy.
+ * One row of the live panel: time, direction, size, payload; opened, the payload as indented JSON with Copy. A label,
+ * where there is one, stands after the direction.
  *
  * A payload is foreign text: it enters the page as a text node and in no other way.
  */
@@ -13,9 +14,13 @@ const PREVIEW_CHARS = 400;
 
 const ARROWS = { sent: "↑", received: "↓" };
 
-/** The row of a message. @param {{direction: "sent" | "received", text: string, at: Date}} message */
-export function messageRow({ direction, text, at }) {
-  const bytes = byteLength(text);
+/**
+ * The row of a message.
+ *
+ * @param {{direction: "sent" | "received", text: string, at: Date, label?: string, bytes?: number}} message `bytes`: its
+ *   size, where `text` is not the payload itself.
+ */
+export function messageRow({ direction, text, at, label, bytes = byteLength(text) }) {
   const line = element("button", "row-line", timeOf(at));
   line.type = "button";
   line.tabIndex = -1; // the panel has one tab stop; arrow keys move inside it
@@ -26,17 +31,21 @@ export function messageRow({ direction, text, at }) {
   arrow.title = direction;
   const size = element("span", "row-size", sizeText(bytes));
   size.title = countOf(bytes, "byte");
-  line.append(arrow, size, element("span", "row-payload", preview(text)));
+  line.append(arrow, ...labelOf(label), size, element("span", "row-payload", preview(text)));
   const row = element("li", `row row-${direction}`, line);
   payloads.set(row, text);
   return row;
 }
 
-/** A row that says what happened to the connection. */
-export function noteRow({ text, at }) {
+/** A row that says what happened to the connection. @param {{text: string, at: Date, label?: string}} note */
+export function noteRow({ text, at, label }) {
   const words = element("span", "row-note-text", text);
   words.title = text; // a narrow window cuts it
-  return element("li", "row row-note", timeOf(at), words);
+  return element("li", "row row-note", timeOf(at), ...labelOf(label), words);
+}
+
+function labelOf(label) {
+  return label ? [element("code", "row-label", label)] : [];
 }
 
 /** Open or close a row; the detail is built when it is first wanted and dropped when it is closed. */

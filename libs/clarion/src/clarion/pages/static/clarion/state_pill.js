@@ -9,22 +9,26 @@ import { countText } from "./formats.js";
 export class StatePill {
   #timer = null;
 
-  /** @param {HTMLElement} pill the live region: holds `.pill-text` (seen) and `.pill-said` (heard). */
-  constructor(pill) {
+  /**
+   * @param {HTMLElement} pill the live region: holds `.pill-text` (seen) and `.pill-said` (heard).
+   * @param {(state: object, now: number) => string} words a state in words.
+   */
+  constructor(pill, words = stateText) {
     this.pill = pill;
+    this.words = words;
     this.seen = pill.querySelector(".pill-text");
     this.said = pill.querySelector(".pill-said");
   }
 
-  /** Show a state of `RoomSocket`. */
+  /** Show a state, of `RoomSocket` or of one like it. */
   show(state) {
     clearInterval(this.#timer);
     this.pill.dataset.state = state.name;
-    const text = stateText(state, Date.now());
+    const text = this.words(state, Date.now());
     this.seen.textContent = text;
     this.said.textContent = text;
     if (state.name !== "waiting") return;
-    this.#timer = setInterval(() => (this.seen.textContent = stateText(state, Date.now())), 250);
+    this.#timer = setInterval(() => (this.seen.textContent = this.words(state, Date.now())), 250);
   }
 }
 

@@ -2,13 +2,13 @@
 import { curlText, roomUrl } from "./addresses.js";
 import { Backoff } from "../clarion/backoff.js";
 import { closeMeaning } from "../clarion/close_codes.js";
-import { Composer } from "./composer.js";
+import { Composer } from "../clarion/composer.js";
 import { copyButtons } from "../clarion/copy.js";
 import { errorOf } from "../clarion/frames.js";
 import { LivePanel } from "../clarion/live_panel.js";
 import { channelProblem } from "./names.js";
 import { Notice } from "./notice.js";
-import { PageTitle } from "./page_title.js";
+import { PageTitle } from "../clarion/page_title.js";
 import { RoomSocket } from "../clarion/socket.js";
 import { StatePill } from "../clarion/state_pill.js";
 
@@ -22,7 +22,7 @@ const mayMoveFocus = matchMedia("(pointer: fine)").matches;
 
 let channel = "";
 let isJoiningByHand = false;
-const title = new PageTitle();
+const title = new PageTitle("Console");
 const pill = new StatePill($("state"));
 const notice = new Notice({
   box: $("notice"),
@@ -42,9 +42,14 @@ const panel = new LivePanel({
 });
 const composer = new Composer(
   { form: $("composer"), field: $("message"), hint: $("message-hint"), kind: $("message-kind") },
-  { send, maxBytes: page.publication_bytes },
+  { send, refusal, maxBytes: page.publication_bytes },
 );
 const socket = new RoomSocket({ backoff: new Backoff(), onState: showState, onMessage: received });
+
+/** The page would take this for an error frame of the gateway. */
+function refusal(frame) {
+  return errorOf(frame) && 'A message of just {"error": {"code", "message"}} is kept for the gateway. Wrap it.';
+}
 
 function send(frame) {
   if (!socket.send(frame)) return `Not sent: ${NOT_OPEN[socket.state.name]}`;

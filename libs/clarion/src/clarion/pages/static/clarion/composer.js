@@ -3,8 +3,8 @@
  *
  * What could not be sent, or was refused, is in the field with the reason beside it.
  */
-import { byteLength, errorOf, frameOf, isJson } from "../clarion/frames.js";
-import { countText } from "../clarion/formats.js";
+import { byteLength, frameOf, isJson } from "./frames.js";
+import { countText } from "./formats.js";
 
 const HISTORY_SIZE = 10;
 
@@ -19,12 +19,16 @@ export class Composer {
   #hintNodes;
 
   /**
-   * @param {{form: HTMLFormElement, field: HTMLTextAreaElement, hint: HTMLElement, kind: HTMLElement}} parts
-   * @param {{send: (frame: string) => string | null, maxBytes: number}} seams `send` answers why it could not, or null.
+   * @param {{form: HTMLFormElement, field: HTMLTextAreaElement, hint: HTMLElement, kind?: HTMLElement}} parts
+   * @param {{
+   *   send: (frame: string) => string | null, maxBytes: number,
+   *   frameOf?: (text: string) => string, refusal?: (frame: string) => string | null,
+   * }} seams `send` answers why it could not, or null; `frameOf` makes the frame of what was typed; `refusal` says why a
+   *   frame is not to be sent at all.
    */
   constructor(parts, seams) {
     this.parts = parts;
-    this.seams = seams;
+    this.seams = { frameOf, refusal: () => null, ...seams };
     this.#hintNodes = [...parts.hint.childNodes];
     parts.form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -41,6 +45,11 @@ export class Composer {
   /** A frame arrived: if it is the answer to the last message, that one is through. */
   arrived(frame) {
     if (this.#last && sameJson(this.#last.frame, frame)) this.#last = null;
+  }
+
+  /** The peer answered: the last message is through, whatever the answer says. */
+  answered() {
+    this.#last = null;
   }
 
   /** The last message was refused, or is in doubt: give it back, unless something else is being written. */
@@ -63,7 +72,7 @@ export class Composer {
   #submit() {
     const text = this.parts.field.value;
     if (text.trim() === "") return this.#problem("Write a message first.");
-    const frame = frameOf(text);
+    const frame = this.seams.frameOf(text);
     const reason = this.#refusal(frame) ?? this.seams.send(frame);
     if (reason) return this.#problem(reason);
     this.#last = { text, frame, at: Date.now() };
@@ -72,14 +81,14 @@ export class Composer {
     this.#problem(null);
   }
 
-  /** Refuse here what would cost the connection (1009), or what the page would take for an error frame. */
+  /** Refuse here what would cost the connection (1009), and what the page does not send. */
   #refusal(frame) {
     const bytes = byteLength(frame);
     const most = this.seams.maxBytes;
     if (bytes > most) {
       return `This is ${countText(bytes)} bytes; a message holds at most ${countText(most)}. Shorten it.`;
     }
-    return errorOf(frame) && 'A message of just {"error": {"code", "message"}} is kept for the gateway. Wrap it.';
+    return this.seams.refusal(frame);
   }
 
   #key(event) {
@@ -122,6 +131,7 @@ export class Composer {
   }
 
   #sayKind() {
+    if (!this.parts.kind) return;
     const text = this.parts.field.value.trim();
     this.parts.kind.textContent = text === "" ? "" : isJson(text) ? "JSON" : "text";
   }
