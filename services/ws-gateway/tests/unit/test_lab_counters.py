@@ -186,21 +186,26 @@ async def test_sync_counters_run_side_by_side_in_threads_of_their_own(monkeypatc
             await counted(client, 1, 2)
 
 
-async def test_sync_counters_wait_for_each_other_in_a_shared_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in stock Channels: the second begins when the first has ended; a socket that waits holds no slot."""
-    monkeypatch.setattr(SyncCounter, "counts", 4)
-    order: list[tuple[int, int]] = []
+async def test_sync_counters_wait_for_each_other_in_a_shared_thread() -> None:
+    """As in stock Channels: one begins when another has ended; a socket that waits holds no slot."""
+    seen: list[tuple[SyncCounter, str, int]] = []
 
-    async def watch(number: int, client: WebsocketCommunicator) -> None:
-        for _ in range(4):
-            order.append((number, (await client.receive_json_from(TIMEOUT_S))["count"]))
-            assert blocking_counters.in_use <= 1
+    class Watched(SyncCounter):
+        counts = 3
 
-    async with clients(SharedThread(SyncCounter.as_asgi()), 3, f"{FAST}&thread=page") as made:
+        def count(self) -> None:
+            seen.append((self, "begins", blocking_counters.in_use))
+            super().count()
+            seen.append((self, "ends", blocking_counters.in_use))
+
+    async with clients(SharedThread(Watched.as_asgi()), 3, f"{FAST}&thread=page") as made:
         for client in made:
             await client.send_to(START)
-        await asyncio.gather(*(watch(number, client) for number, client in enumerate(made)))
-    assert order == [(number, count) for number in range(3) for count in range(1, 5)]
+        for client in made:
+            await counted(client, 1, 3)
+        await wait_until_async(lambda: len(seen) == 6)
+    assert [(what, slots) for _, what, slots in seen] == [("begins", 1), ("ends", 1)] * 3
+    assert [one for one, _, _ in seen[::2]] == [one for one, _, _ in seen[1::2]]
 
 
 async def test_async_counters_interleave(monkeypatch: pytest.MonkeyPatch) -> None:
