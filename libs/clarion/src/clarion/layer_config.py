@@ -5,14 +5,14 @@ Source: ADR-0006.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
-
-import structlog
 
 from clarion.errors import ConfigInvalid
 from clarion.namespaces import ChannelOptions, ClarionConfig, config_load
 
-log = structlog.stdlib.get_logger("clarion.layers")
+# Not structlog: where nobody has configured it, it prints to stdout, which may be a command's result.
+log = logging.getLogger("clarion.layers")
 
 _is_told = False
 
@@ -27,7 +27,7 @@ def layer_config(config: str | Path | ClarionConfig | None) -> ClarionConfig | N
     if config is None:
         if not _is_told:
             _is_told = True
-            log.warning("layer.without_config", meaning="no channel keeps a history: give the layer config=<path>")
+            log.warning("layer.without_config: no channel keeps a history; give CHANNEL_LAYERS a config=<clarion.toml>")
         return None
     return config if isinstance(config, ClarionConfig) else config_load(Path(config))
 

@@ -22,6 +22,8 @@ Message: TypeAlias = dict[str, Any]
 
 PUBLICATION_TYPE: Final = "clarion.publication"
 
+IDEMPOTENCY_KEY_MAX_CHARS: Final = 200
+
 TAGS_MAX_BYTES: Final = 4_096
 """Most bytes of one publication's tags as JSON: every subscriber's filter looks at them."""
 
@@ -106,6 +108,17 @@ def tags_check(tags: object) -> dict[str, str] | None:
         raise DataInvalid("tags are an object of texts")
     publication_check(tags, TAGS_MAX_BYTES)
     return tags
+
+
+def idempotency_key_check(key: object) -> str:
+    """Return the idempotency key if it follows the rules.
+
+    Raises:
+        DataInvalid: HTTP 400, protocol error 107.
+    """
+    if isinstance(key, str) and 1 <= len(key) <= IDEMPOTENCY_KEY_MAX_CHARS and key.isprintable():
+        return key
+    raise DataInvalid(f"an idempotency key is text of 1 to {IDEMPOTENCY_KEY_MAX_CHARS} printable characters")
 
 
 def client_data(message: Message) -> JSON:

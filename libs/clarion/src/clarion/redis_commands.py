@@ -14,11 +14,11 @@ from channels.exceptions import MessageTooLarge
 from channels_redis.serializers import registry
 from channels_redis.utils import _consistent_hash
 
-from clarion.errors import DataInvalid, NamespaceUnknown, NotAvailable
+from clarion.errors import NamespaceUnknown, NotAvailable
 from clarion.layer_config import history_refuse
 from clarion.names import channel_check, redis_group, redis_idempotency, redis_meta, redis_stream
 from clarion.namespaces import ChannelOptions, ClarionConfig
-from clarion.publications import PUBLICATION_TYPE, Message, Published
+from clarion.publications import PUBLICATION_TYPE, Message, Published, idempotency_key_check
 from clarion.redis_scripts import OPEN, PUBLISH, PUBLISH_ONCE, READ, Script
 
 MESSAGE_MAX_BYTES: Final = 1_048_576
@@ -26,8 +26,6 @@ MESSAGE_MAX_BYTES: Final = 1_048_576
 
 IDEMPOTENCY_TTL_S: Final = 300
 """How long a publish under an idempotency key is remembered."""
-
-IDEMPOTENCY_KEY_MAX_CHARS: Final = 200
 
 _PLACES_KEPT: Final = 4_096
 _OFFSET_MAX: Final = 2**64 - 1
@@ -236,17 +234,6 @@ def published_of(channel: str, publication_id: str, answer: Any) -> Published:
 def receivers_of(answer: Any) -> int:
     """How many subscriptions a publish reached, by the same answer."""
     return answer if isinstance(answer, int) else int(answer.split(b":", 3)[2])
-
-
-def idempotency_key_check(key: object) -> str:
-    """Return the idempotency key if it follows the rules.
-
-    Raises:
-        DataInvalid: HTTP 400, protocol error 107.
-    """
-    if isinstance(key, str) and 1 <= len(key) <= IDEMPOTENCY_KEY_MAX_CHARS and key.isprintable():
-        return key
-    raise DataInvalid(f"an idempotency key is text of 1 to {IDEMPOTENCY_KEY_MAX_CHARS} printable characters")
 
 
 def _range(since: int | None, limit: int | None, reverse: bool) -> tuple[Any, ...]:

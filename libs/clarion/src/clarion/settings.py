@@ -58,6 +58,7 @@ def channel_layers(env: ServiceEnv) -> dict[str, Any]:
             "CONFIG": {
                 "hosts": env.redis_urls,
                 "prefix": env.layer_prefix,
+                "config": str(env.config) if env.config else None,
                 "timeout_s": env.redis_timeout_s,
                 "publication_bytes": env.clarion_config.limits.publication_bytes,
             },

@@ -30,8 +30,10 @@ LANES: Final = 8
 class Layer(Protocol):
     """What is asked of a channel layer."""
 
-    async def group_send(self, group: str, message: Message) -> None:
-        """Send a message to every member of a group."""
+    async def publication_send(
+        self, channel: str, message: Message, *, publication_id: str, idempotency_key: str
+    ) -> object:
+        """Send a publication to a channel, unless that key has been used there."""
 
     async def flush(self) -> None:
         """Close its connections."""
@@ -101,9 +103,9 @@ class Sender:
     async def _message(self, message: ClaimedMessage, outcome: Outcome) -> bool:
         """Send one message and note what became of it. Returns whether the next one may follow."""
         try:
-            await self._layer.group_send(message.channel, publication(json_decode(message.data.encode())))
+            await self._publish(message)
         except ChannelLayerUnavailable:
-            # It may have arrived all the same: then it is sent twice, which "at least once" allows.
+            # It may have arrived all the same: then Redis knows the key, and the next try sends nothing.
             outcome.is_outage = True
             outcome.released.append(message.id)
             return False
@@ -112,6 +114,15 @@ class Sender:
             return False
         outcome.sent.append(message.id)
         return True
+
+    async def _publish(self, message: ClaimedMessage) -> None:
+        tags = json_decode(message.tags.encode()) if message.tags else None
+        await self._layer.publication_send(
+            message.channel,
+            publication(json_decode(message.data.encode()), tags=tags),
+            publication_id=str(message.id),
+            idempotency_key=message.idempotency_key or str(message.id),
+        )
 
     def _failure(self, message: ClaimedMessage, exc: Exception) -> Failure:
         attempts = message.attempts + 1

@@ -21,10 +21,13 @@ class MemoryLayer:
 
     def __init__(self, sends: int = 10_000) -> None:
         self.sent: list[tuple[str, object]] = []
+        self.keys: list[tuple[str, str, object]] = []
         self.at_once = self.most_at_once = 0
         self._left = sends
 
-    async def group_send(self, group: str, message: Message) -> None:
+    async def publication_send(
+        self, channel: str, message: Message, *, publication_id: str, idempotency_key: str
+    ) -> object:
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         await asyncio.sleep(0)
@@ -32,7 +35,9 @@ class MemoryLayer:
         if self._left == 0:
             raise ChannelLayerUnavailable
         self._left -= 1
-        self.sent.append((group, message["data"]))
+        self.sent.append((channel, message["data"]))
+        self.keys.append((publication_id, idempotency_key, message.get("tags")))
+        return None
 
     async def flush(self) -> None:
         """Nothing to close."""
@@ -87,7 +92,7 @@ async def test_sender_says_no_payload_in_an_error() -> None:
     """An unknown error is named by its class alone: its text may quote data."""
 
     class Broken(MemoryLayer):
-        async def group_send(self, group: str, message: Message) -> None:
+        async def publication_send(self, _channel: str, message: Message, **_options: str) -> object:
             raise LookupError(f"secret {message['data']}")
 
     outcome = await Sender(Broken(), RetryPolicy(3, 1)).send([claimed("chat:a", '"payload"')], FAR)
@@ -99,3 +104,13 @@ async def test_sender_stops_with_the_lease() -> None:
     layer, message = MemoryLayer(), claimed("chat:a", "1")
     outcome = await Sender(layer, RetryPolicy(5, 1)).send([message], time.monotonic() - 1)
     assert (outcome.released, layer.sent) == ([message.id], [])
+
+
+async def test_sender_sends_each_row_under_a_key() -> None:
+    """The caller's own, else the row's id: a row that is sent again after a crash is known to Redis."""
+    layer, row = MemoryLayer(), claimed("chat:a", "1")
+    keyed = ClaimedMessage(uuid7(), 1, "chat:b", "2", 0, '{"k":"v"}', "mine")
+    await Sender(layer, RetryPolicy(5, 1)).send([row, keyed], FAR)
+    assert sorted(layer.keys, key=str) == sorted(
+        [(str(row.id), str(row.id), None), (str(keyed.id), "mine", {"k": "v"})], key=str
+    )

@@ -71,7 +71,7 @@ WITH heads AS (
 )
 UPDATE clarion_outbox_message m SET claimed_by = %(worker)s, claimed_until = {until}
 WHERE m.id = ANY(ARRAY(SELECT runs.id FROM runs)) AND m.state = 'pending'
-RETURNING m.id, m.sequence, m.channel, m.data, m.attempts
+RETURNING m.id, m.sequence, m.channel, m.data, m.attempts, m.tags, m.idempotency_key
 """
 
 _CLAIM_SQLITE: Final = """
@@ -84,19 +84,21 @@ WHERE id IN (
           AND NOT EXISTS (SELECT 1 FROM clarion_outbox_message older WHERE older.state = 'pending'
                           AND older.channel = head.channel AND older.sequence < head.sequence))
     ORDER BY m.sequence LIMIT %(run)s)
-RETURNING id, sequence, channel, data, attempts
+RETURNING id, sequence, channel, data, attempts, tags, idempotency_key
 """
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimedMessage:
-    """One leased row. ``data`` is JSON text as it stands in the table, unchecked."""
+    """One leased row. ``data`` and ``tags`` are JSON text as they stand in the table, unchecked."""
 
     id: UUID
     sequence: int
     channel: str
     data: str
     attempts: int
+    tags: str = ""
+    idempotency_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from clarion.ids import uuid7
 from clarion.names import CHANNEL_MAX_CHARS
+from clarion.publications import IDEMPOTENCY_KEY_MAX_CHARS
 
 
 class MessageState(models.TextChoices):
@@ -33,6 +34,10 @@ class OutboxMessage(models.Model):
     channel = models.CharField(max_length=CHANNEL_MAX_CHARS)
     # Text, because jsonb refuses \u0000 and forgets the order of keys.
     data = models.TextField()
+    # JSON text, or "". The database knows both defaults: a process of the release before writes rows, too.
+    tags = models.TextField(blank=True, default="", db_default="")
+    # The caller's own; "" is the row's id.
+    idempotency_key = models.CharField(max_length=IDEMPOTENCY_KEY_MAX_CHARS, blank=True, default="", db_default="")
     state = models.CharField(max_length=8, choices=MessageState.choices, default=MessageState.PENDING)
     # Failures of this very row; an outage of Redis counts for none.
     attempts = models.PositiveSmallIntegerField(default=0)

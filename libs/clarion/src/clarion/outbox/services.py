@@ -18,7 +18,8 @@ from clarion.names import channel_check
 from clarion.outbox.models import MessageState, OutboxMessage
 from clarion.outbox.order import channels_lock, notifiers_wake, sequences_next
 from clarion.outbox.signals import messages_settled
-from clarion.values import JSON, PUBLICATION_MAX_BYTES, publication_check
+from clarion.publications import idempotency_key_check, tags_check
+from clarion.values import JSON, PUBLICATION_MAX_BYTES, json_encode, publication_check
 
 CLEAN_LIMIT: Final = 1000
 """Rows that one clean-up statement deletes at most: its locks and its WAL stay small."""
@@ -26,7 +27,9 @@ CLEAN_LIMIT: Final = 1000
 _INSERT_BATCH: Final = 500
 
 
-def outbox_add(items: Sequence[tuple[str, JSON]]) -> list[OutboxMessage]:
+def outbox_add(
+    items: Sequence[tuple[str, JSON]], *, tags: dict[str, str] | None = None, idempotency_key: str | None = None
+) -> list[OutboxMessage]:
     """Write publications to the outbox, all or none, to be sent in this order when the transaction has committed.
 
     One call locks its channels in sorted order. A transaction that makes several calls may meet another one that made
@@ -34,6 +37,9 @@ def outbox_add(items: Sequence[tuple[str, JSON]]) -> list[OutboxMessage]:
 
     Args:
         items: channel and data of each.
+        tags: of each publication.
+        idempotency_key: of each, with its channel: what is not the first under it within five minutes is not sent when
+            its turn comes. None: the row's id, so that a row is sent once even if a notifier dies over it.
 
     Raises:
         NameInvalid, DataInvalid, PublicationTooLarge: as :func:`clarion.publish`; nothing is written.
@@ -43,11 +49,15 @@ def outbox_add(items: Sequence[tuple[str, JSON]]) -> list[OutboxMessage]:
     texts = [(channel_check(channel), publication_check(data, limit).decode()) for channel, data in items]
     if not texts:
         return []
+    shared = {
+        "tags": json_encode(tags).decode() if tags_check(tags) else "",
+        "idempotency_key": "" if idempotency_key is None else idempotency_key_check(idempotency_key),
+    }
     with transaction.atomic(savepoint=False):
         channels_lock(channel for channel, _ in texts)
         numbers = sequences_next(len(texts))
         messages = [
-            OutboxMessage(sequence=number, channel=channel, data=text)
+            OutboxMessage(sequence=number, channel=channel, data=text, **shared)
             for number, (channel, text) in zip(numbers, texts, strict=True)
         ]
         OutboxMessage.objects.bulk_create(messages, batch_size=_INSERT_BATCH)
