@@ -21,6 +21,7 @@ from channels_redis.pubsub import RedisPubSubChannelLayer, RedisPubSubLoopLayer,
 from channels_redis.utils import _wrap_close, decode_hosts
 from redis.asyncio import BlockingConnectionPool, Redis
 
+from clarion.channel_owners import ChannelOwners
 from clarion.connections import REDIS_ERRORS, async_options
 from clarion.errors import ChannelLayerUnavailable
 from clarion.ids import uuid7
@@ -184,6 +185,13 @@ class _LoopLayer(RedisPubSubLoopLayer):  # type: ignore[misc]
         )
         self._shards = [_ShardConnection(host, self) for host in hosts]
         self._groups_of: dict[str, set[str]] = {}
+        self._owners = ChannelOwners(self._give_up)
+
+    async def new_channel(self, prefix: str = "specific.") -> str:
+        """Make a layer channel; received from, it ends with the task that made it: a consumer's, in Channels."""
+        channel = cast("str", await super().new_channel(prefix))
+        self._owners.add(channel)
+        return channel
 
     async def receive(self, channel: str) -> Message:
         """Wait for the next message of a layer channel.
@@ -192,11 +200,26 @@ class _LoopLayer(RedisPubSubLoopLayer):  # type: ignore[misc]
         called ``group_discard``, and the stock layer keeps such members, and their subscriptions, for good.
         """
         try:
-            return cast("Message", await super().receive(channel))
+            with self._owners.receiving(channel):
+                return cast("Message", await super().receive(channel))
         except asyncio.CancelledError:
+            self._owners.remove(channel)
             for group in self._groups_of.pop(channel, ()):
                 await super().group_discard(group, channel)
             raise
+
+    def _give_up(self, channel: str) -> None:
+        """Drop a channel that nobody will receive from again; its shard unsubscribes a moment later."""
+        if self.channels.pop(channel, None) is None:
+            return  # flushed meanwhile
+        self._get_shard(channel).forget(channel)
+        for group in self._groups_of.pop(channel, ()):
+            name = self._get_group_channel_name(group)
+            members = self.groups.get(name, set())
+            members.discard(channel)
+            if not members:
+                self.groups.pop(name, None)
+                self._get_shard(name).forget(name)
 
     async def group_add(self, group: str, channel: str) -> None:
         """Add a layer channel of this process to a group; the subscription has been sent to Redis on return."""
@@ -258,6 +281,7 @@ class _ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
     def __init__(self, host: dict[str, Any], layer: _LoopLayer) -> None:
         super().__init__(host, layer)
         self._sender: Redis | None = None
+        self._forgotten: list[str] = []
 
     async def publish(self, channel: str, message: bytes) -> None:
         await self.execute(Command(0, None, ("PUBLISH", channel, message)))
@@ -293,6 +317,10 @@ class _ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
             self._subscribed_to.discard(channel)
             self._pubsub.channels.pop(channel.encode(), None)
 
+    def forget(self, channel: str) -> None:
+        """Unsubscribe soon, from code that cannot wait for it."""
+        self._forgotten.append(channel)
+
     async def flush(self) -> None:
         if self._sender is not None:
             await self._sender.aclose(close_connection_pool=True)
@@ -315,6 +343,10 @@ class _ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
                 await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
 
     async def _receive_next(self) -> None:
+        while self._forgotten:
+            name = self._forgotten.pop()
+            if name not in self.channel_layer.groups and name not in self.channel_layer.channels:  # joined meanwhile?
+                await self.unsubscribe(name)
         if self._pubsub is not None and self._pubsub.subscribed:
             # A timeout here is an idle group, not a fault; redis-py reconnects and resubscribes by itself.
             self._receive_message(await self._pubsub.get_message(ignore_subscribe_messages=True, timeout=0.1))

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from channels.exceptions import MessageTooLarge
+from channels.exceptions import MessageTooLarge, StopConsumer
+from channels.utils import await_many_dispatch
 from channels_redis.pubsub import RedisPubSubChannelLayer
 
 from clarion.errors import ChannelLayerUnavailable, NameInvalid
@@ -203,6 +204,46 @@ async def test_a_consumer_that_ends_without_group_discard_leaves_nothing(
         await wait_until_async(lambda: client.pubsub_numsub("asgi__group__chat:y")[0][1] == 0)
     await layer.group_send("chat:x", {"type": "x"})
     assert await receive(layer, stays) == {"type": "x"}
+
+
+async def consumer_run(layer: ClarionChannelLayer, client: asyncio.Queue[str]) -> None:
+    """A member of chat:x as Channels runs it; the client's "leave" and a layer message of type "bad" end it."""
+    channel = await layer.new_channel()
+    await layer.group_add("chat:x", channel)
+
+    async def dispatch(event: Any) -> None:
+        if event == "leave":
+            await layer.group_discard("chat:x", channel)
+            await layer.send(channel, {"type": "late"})
+            await wait_until_async(lambda: not layer._owners._receiving[channel])  # receive() has returned
+            raise StopConsumer
+        if event["type"] == "bad":
+            raise KeyError("message")
+
+    await await_many_dispatch([client.get, partial(layer.receive, channel)], dispatch)
+
+
+@pytest.mark.parametrize(("how", "error"), [("leave", StopConsumer), ("bad", KeyError)])
+async def test_a_consumer_that_ends_as_a_message_comes_leaves_nothing(
+    redis_server: RedisServer, layer: ClarionChannelLayer, how: str, error: type[Exception]
+) -> None:
+    """Its receive() has returned and cannot be cancelled: neither channel, member nor subscription stays."""
+    stays = await member(layer, "chat:y", redis_server)
+    client: asyncio.Queue[str] = asyncio.Queue()
+    run = asyncio.ensure_future(consumer_run(layer, client))
+    with redis_server.client() as redis:
+        await wait_until_async(lambda: redis.pubsub_numsub("asgi__group__chat:x")[0][1] == 1)
+        if how == "leave":
+            client.put_nowait("leave")
+        else:
+            await layer.group_send("chat:x", {"type": "bad"})
+        with pytest.raises(error):
+            async with asyncio.timeout(DEADLINE_S):
+                await run
+        await wait_until_async(
+            lambda: sorted(redis.pubsub_channels()) == sorted([b"asgi__group__chat:y", stays.encode()])
+        )
+    assert (list(layer.channels), list(layer.groups)) == ([stays], ["asgi__group__chat:y"])
 
 
 async def test_what_a_missing_redis_refuses_leaves_nothing(redis_server: RedisServer) -> None:
