@@ -1,4 +1,4 @@
-"""A WebSocket client of plain rooms, as strict as a browser's."""
+"""A WebSocket client of plain rooms and of the lab, as strict as a browser's."""
 
 from __future__ import annotations
 
@@ -35,10 +35,30 @@ async def room_join(
     Args:
         base_url: of nginx (``product.url``) or of one gateway (``product.dev["gateways"][0]``).
     """
-    subprotocols: Sequence[Subprotocol] | None = [Subprotocol("clarion"), Subprotocol(token)] if token else None
+    subprotocols = ["clarion", token] if token else []
+    return await socket_open(room_url(base_url, channel, **query), subprotocols, origin=origin, headers=headers)
+
+
+def lesson_url(base_url: str, path: str) -> str:
+    """Return the URL of one of the lab's paths: ``http://…`` becomes ``ws://…<path>``."""
+    return f"ws{base_url.removeprefix('http')}{path}"
+
+
+async def socket_open(
+    url: str,
+    subprotocols: Sequence[str] = (),
+    *,
+    origin: str | None = None,
+    headers: dict[str, str] | None = None,
+) -> ClientConnection:
+    """Connect to any path; close the connection after use.
+
+    Raises:
+        InvalidStatus: the handshake was refused.
+    """
     return await connect(
-        room_url(base_url, channel, **query),
-        subprotocols=subprotocols,
+        url,
+        subprotocols=[Subprotocol(name) for name in subprotocols] or None,
         origin=Origin(origin) if origin else None,
         additional_headers=headers,
         open_timeout=DEADLINE_S,
