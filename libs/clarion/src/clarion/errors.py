@@ -185,6 +185,14 @@ class ChannelLayerUnavailable(ClarionError):
     temporary = True
 
 
+class KeysUnavailable(ClarionError):
+    """The keys that a token is checked with could not be fetched: try again."""
+
+    code = "keys_unavailable"
+    http_status = 503
+    temporary = True
+
+
 class ConfigInvalid(ClarionError):
     """The configuration is wrong: every problem is listed, one a line."""
 

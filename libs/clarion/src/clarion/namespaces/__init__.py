@@ -10,6 +10,7 @@ from __future__ import annotations
 from clarion.namespaces.config import ClarionConfig, config_load, config_parse
 from clarion.namespaces.options import ChannelOptions, Namespace, PersonalOptions
 from clarion.namespaces.tables import (
+    RSA_MIN_BITS,
     ChannelTable,
     ClientTable,
     LimitsTable,
@@ -19,6 +20,7 @@ from clarion.namespaces.tables import (
 )
 
 __all__ = [
+    "RSA_MIN_BITS",
     "ChannelOptions",
     "ChannelTable",
     "ClarionConfig",
