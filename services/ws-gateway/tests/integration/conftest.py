@@ -48,7 +48,9 @@ name = "closed"
 class GatewayProcess:
     """``python -m clarion.server ws_gateway.asgi:application``, started and stopped by a test."""
 
-    def __init__(self, folder: Path, redis_url: str, prefix: str) -> None:
+    application = "ws_gateway.asgi:application"
+
+    def __init__(self, folder: Path, redis_url: str, prefix: str, **env: str) -> None:
         self.folder = folder
         self.port = free_port()
         self.prefix = prefix
@@ -66,6 +68,7 @@ class GatewayProcess:
             "CLARION_CONFIG": str(folder / "clarion.toml"),
             "CLARION_NODE": "gateway-test",
             "DJANGO_SETTINGS_MODULE": "ws_gateway.settings.base",
+            **env,
         }
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -79,7 +82,7 @@ class GatewayProcess:
         return [json.loads(line) for line in self.log.splitlines()]
 
     def start(self, *, wait_ready: bool = True) -> None:
-        command = [sys.executable, "-m", "clarion.server", "ws_gateway.asgi:application", "-p", str(self.port)]
+        command = [sys.executable, "-m", "clarion.server", self.application, "-p", str(self.port)]
         self.process = child_start(command, self.folder / "gateway.log", env=self.env, cwd=self.folder)
         wait_until(lambda: self.health("live") == 200, what="the gateway is live")
         if wait_ready:
@@ -109,6 +112,30 @@ class GatewayProcess:
             [sys.executable, "-c", program], env=self.env, capture_output=True, text=True, timeout=60, check=True
         )
         return done.stdout.strip()
+
+    def session_cookie(self, username: str) -> str:
+        """Make a user with a session, as http-api's sign-in does, and return the cookie."""
+        key = self.django(
+            "from django.contrib.auth.models import User\n"
+            "from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY\n"
+            "from django.contrib.sessions.backends.db import SessionStore\n"
+            f"user = User.objects.create_user({username!r}, password='x')\n"
+            "session = SessionStore()\n"
+            "session[SESSION_KEY] = str(user.pk)\n"
+            "session[BACKEND_SESSION_KEY] = 'django.contrib.auth.backends.ModelBackend'\n"
+            "session[HASH_SESSION_KEY] = user.get_session_auth_hash()\n"
+            "session.save(); print(session.session_key)"
+        )
+        return f"clarion_session={key}"
+
+    def lesson(self, path: str, *, origin: str | None = None, cookie: str | None = None) -> connect:
+        """Connect to one of the lab's sockets, ``/ws/lab/<path>``."""
+        return connect(
+            f"ws://127.0.0.1:{self.port}/ws/lab/{path}",
+            origin=origin,  # type: ignore[arg-type]
+            additional_headers={"Cookie": cookie} if cookie else None,
+            open_timeout=20,
+        )
 
     def connect(
         self,
@@ -159,14 +186,17 @@ def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def running_gateway(folder: Path, redis_url: str, database: Path) -> Iterator[GatewayProcess]:
-    """A gateway that is ready. At the end it must leave with 0, and without a traceback in its log."""
+def running_gateway(
+    folder: Path, redis_url: str, database: Path, *, application: str = "", may_raise: bool = False, **env: str
+) -> Iterator[GatewayProcess]:
+    """A gateway that is ready. At the end it must leave with 0, and without a traceback in its log unless it may."""
     shutil.copy(database, folder)
-    gateway = GatewayProcess(folder, redis_url, f"t{uuid4().hex[:12]}")
+    gateway = GatewayProcess(folder, redis_url, f"t{uuid4().hex[:12]}", **env)
+    gateway.application = application or gateway.application
     gateway.start()
     yield gateway
     code = gateway.stop()
-    assert "Traceback" not in gateway.log
+    assert may_raise or "Traceback" not in gateway.log
     assert code == 0
 
 

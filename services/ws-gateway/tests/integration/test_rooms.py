@@ -169,18 +169,8 @@ async def test_a_token_grants_its_channels_and_a_personal_channel_is_its_users_a
 
 async def test_a_session_cookie_signs_in(gateway: GatewayProcess) -> None:
     """Django's session through AuthMiddlewareStack; a bad token is refused even beside it; signed out is nobody."""
-    key = gateway.django(
-        "from django.contrib.auth.models import User\n"
-        "from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY\n"
-        "from django.contrib.sessions.backends.db import SessionStore\n"
-        "user = User.objects.create_user('ada', password='x')\n"
-        "session = SessionStore()\n"
-        "session[SESSION_KEY] = str(user.pk)\n"
-        "session[BACKEND_SESSION_KEY] = 'django.contrib.auth.backends.ModelBackend'\n"
-        "session[HASH_SESSION_KEY] = user.get_session_auth_hash()\n"
-        "session.save(); print(session.session_key)"
-    )
-    options: dict[str, Any] = {"token": None, "origin": PUBLIC_URL, "cookie": f"other=1; clarion_session={key}"}
+    cookie = f"other=1; {gateway.session_cookie('ada')}"
+    options: dict[str, Any] = {"token": None, "origin": PUBLIC_URL, "cookie": cookie}
     async with gateway.connect("chat:x", query="?hello=1", **options) as socket:
         assert (await received(socket, 1))[0]["hello"]["user"] == "1"
     assert (await close_of(gateway.connect("chat:x", **{**options, "token": "bad"})))[0] == 4401
