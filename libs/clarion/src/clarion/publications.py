@@ -102,12 +102,12 @@ def tags_check(tags: object) -> dict[str, str] | None:
         DataInvalid: HTTP 400, protocol error 107.
         PublicationTooLarge: HTTP 413; over ``TAGS_MAX_BYTES`` as JSON.
     """
-    if not tags:
+    if tags is None:
         return None
     if not isinstance(tags, dict) or not all(isinstance(text, str) for pair in tags.items() for text in pair):
         raise DataInvalid("tags are an object of texts")
     publication_check(tags, TAGS_MAX_BYTES)
-    return tags
+    return tags or None
 
 
 def idempotency_key_check(key: object) -> str:

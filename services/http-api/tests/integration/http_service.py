@@ -28,6 +28,10 @@ CLARION_TOML = """
 publication_bytes = 65536
 [[channel.namespaces]]
 name = "chat"
+[[channel.namespaces]]
+name = "kept"
+history_size = 10
+history_ttl = "300s"
 """
 
 # What the tests start from: a key per scope, a user, an administrator. Printed as JSON.

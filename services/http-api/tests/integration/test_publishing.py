@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 import redis
@@ -53,6 +53,58 @@ def test_publish_delivers_any_json_value(service: HttpService, shared_redis_url:
         assert listener.next() == {"type": "clarion.publication", "data": data}
     finally:
         listener.close()
+
+
+def test_publish_to_a_channel_with_history_tells_its_place(service: HttpService, shared_redis_url: str) -> None:
+    """Offset and epoch are in the answer and in what subscribers receive; tags travel along."""
+    channel = f"kept:{uuid4().hex}"
+    listener = Listener(shared_redis_url, service, channel)
+    try:
+        answers = [service.publish(channel, raw=b'{"data": {}, "tags": {"k": "v"}}').json() for _ in range(2)]
+        assert [answer["offset"] for answer in answers] == [1, 2]
+        heard = [listener.next() for _ in range(2)]
+        assert [(message["offset"], message["epoch"]) for message in heard] == [
+            (answer["offset"], answer["epoch"]) for answer in answers
+        ]
+        assert all((message["data"], message["tags"]) == ({}, {"k": "v"}) for message in heard)
+    finally:
+        listener.close()
+
+
+@pytest.mark.parametrize("namespace", ["chat", "kept"])
+def test_publish_with_a_repeated_key_sends_nothing(service: HttpService, shared_redis_url: str, namespace: str) -> None:
+    """The first answer again, whatever the repeat says; with history and without."""
+    channel = f"{namespace}:{uuid4().hex}"
+    listener = Listener(shared_redis_url, service, channel)
+    try:
+        first = service.publish(channel, raw=b'{"data": 1, "idempotency_key": "a b \xc3\xa9"}')
+        again = service.publish(channel, raw=b'{"data": 2, "idempotency_key": "a b \xc3\xa9"}')
+        assert first.status == again.status == 202
+        assert first.json() == again.json()
+        assert service.publish(channel, 3).status == 202
+        assert [listener.next()["data"] for _ in range(2)] == [1, 3]
+    finally:
+        listener.close()
+
+
+@pytest.mark.parametrize(
+    ("raw", "pointer"),
+    [
+        (b'{"data": 1, "idempotency_key": ""}', "#/idempotency_key"),
+        (b'{"data": 1, "idempotency_key": 7}', "#/idempotency_key"),
+        (b'{"data": 1, "idempotency_key": null}', "#/idempotency_key"),
+        (b'{"data": 1, "idempotency_key": "' + b"x" * 201 + b'"}', "#/idempotency_key"),
+        (b'{"data": 1, "tags": {"a": 1}}', "#/tags"),
+        (b'{"data": 1, "tags": []}', "#/tags"),
+        (b'{"data": 1, "tags": ""}', "#/tags"),
+        (b'{"data": 1, "tags": {"a": "' + b"x" * 5_000 + b'"}}', "#/tags"),
+    ],
+)
+def test_publish_refuses_bad_keys_and_tags_with_400(service: HttpService, raw: bytes, pointer: str) -> None:
+    """The field that is wrong is told."""
+    answer = service.publish("kept:bad", raw=raw)
+    assert (answer.status, answer.code) == (400, "validation_failed"), answer.body
+    assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,14 @@ def channel_open(channel: str) -> str:
     return channel
 
 
-def publication_send(channel: str, data: JSON) -> Published:
-    """Send one publication to every subscriber of a channel, at once and at most once.
+def publication_send(
+    channel: str, data: JSON, *, idempotency_key: str | None = None, tags: dict[str, str] | None = None
+) -> Published:
+    """Send one publication to every subscriber of a channel, at once; a channel with history keeps it.
+
+    Args:
+        idempotency_key: a repeat on the channel within five minutes returns the first result and sends nothing.
+        tags: texts by name, for subscribers' filters.
 
     Raises:
         NameInvalid: HTTP 400.
@@ -29,4 +35,4 @@ def publication_send(channel: str, data: JSON) -> Published:
         PublicationTooLarge: HTTP 413; over ``limits.publication_bytes`` as compact JSON.
         ChannelLayerUnavailable: HTTP 503; Redis did not answer within ``redis_timeout_s``.
     """
-    return clarion.publish(channel, data)
+    return clarion.publish(channel, data, idempotency_key=idempotency_key, tags=tags)

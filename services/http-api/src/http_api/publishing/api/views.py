@@ -24,9 +24,12 @@ class PublicationsView(ApiView):
     permission_classes = [scope_needed(Scope.PUBLISH)]
 
     def post(self, request: Request, channel: str) -> Response:
-        """Publish: 202 with ``{"channel", "id"}``."""
+        """Publish: 202 with ``{"channel", "id"}``, with history also ``offset`` and ``epoch``."""
         channel_open(channel)
         body = PublicationInput(data=request.data)
         body.is_valid(raise_exception=True)
-        published = publication_send(channel, body.validated_data["data"])
-        return Response({"channel": published.channel, "id": published.id}, status=202)
+        published = publication_send(channel, **body.validated_data)
+        answer: dict[str, object] = {"channel": published.channel, "id": published.id}
+        if published.offset:
+            answer |= {"offset": published.offset, "epoch": published.epoch}
+        return Response(answer, status=202)
