@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+from clarion.namespaces import config_load
 from deploy.dev.env import ROOT, DevEnv
 from deploy.dev.processes import TOKEN_VARIABLE, python
 from deploy.dev.state import RunDir, State
@@ -39,14 +40,13 @@ def redis_url(state: State) -> str:
 
 def base_env(env: DevEnv, run_dir: RunDir, state: State) -> dict[str, str]:
     """The environment that all services share: the caller's, and over it what this run decides."""
-    token_secret = env.token_secret.get_secret_value() if env.token_secret else state.token_secret
     return {
         **{name: value for name, value in os.environ.items() if name not in _OURS},
         TOKEN_VARIABLE: state.instance,
         "PYTHONUNBUFFERED": "1",
         "CLARION_ENVIRONMENT": "development",
         "CLARION_SECRET_KEY": state.secret_key,
-        "CLARION_TOKEN_SECRET": token_secret,
+        "CLARION_TOKEN_SECRET": _token_secret(env, state),
         "DATABASE_URL": f"sqlite:///{quote(str(run_dir.database))}",
         "CLARION_REDIS_URL": redis_url(state),
         "CLARION_LAYER_PREFIX": env.layer_prefix,
@@ -58,6 +58,13 @@ def base_env(env: DevEnv, run_dir: RunDir, state: State) -> dict[str, str]:
         "CLARION_HTTP_BIND": f"127.0.0.1:{state.ports['http-api']}",
         "CLARION_HTTP_GRACEFUL_TIMEOUT_S": os.environ.get("CLARION_HTTP_GRACEFUL_TIMEOUT_S", "10"),
     }
+
+
+def _token_secret(env: DevEnv, state: State) -> str:
+    """The caller's, else the one of their ``clarion.toml``, with which their tokens are signed, else this run's own."""
+    if env.token_secret:
+        return env.token_secret.get_secret_value()
+    return config_load(env.config).client.token.hmac_secret_key.get_secret_value() or state.token_secret
 
 
 def gateway_names(env: DevEnv) -> list[str]:

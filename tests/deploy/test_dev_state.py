@@ -9,6 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from supervisor.options import ServerOptions
@@ -93,6 +94,19 @@ def test_services_see_nothing_of_another_project(run_dir: RunDir, monkeypatch: p
     assert "DJANGO_SETTINGS_MODULE" not in made
     assert made["CLARION_LOG_LEVEL"] == "DEBUG"
     assert made[TOKEN_VARIABLE] == state.instance
+
+
+def test_the_token_secret_is_the_callers_then_the_files(run_dir: RunDir, tmp_path: Path) -> None:
+    """Who brings a clarion.toml with an HMAC key brings tokens signed with it: no key of the run's stands before it."""
+    state, file = _state(), tmp_path / "clarion.toml"
+
+    def secret(**options: Any) -> str:
+        return base_env(DevEnv(run_dir=run_dir.path, **options), run_dir, state)["CLARION_TOKEN_SECRET"]
+
+    assert secret() == state.token_secret
+    file.write_text('[client.token]\nhmac_secret_key = "of-the-file"\n')
+    assert secret(config=file) == "of-the-file"
+    assert secret(config=file, token_secret="of-the-caller") == "of-the-caller"
 
 
 def test_supervisor_conf_survives_odd_paths(run_dir: RunDir) -> None:

@@ -9,6 +9,7 @@ Source: docs/reference/environment.md.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal, NoReturn, TypeVar
@@ -18,10 +19,12 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from clarion.errors import ConfigInvalid
-from clarion.namespaces import ClarionConfig, config_load
+from clarion.namespaces import ClarionConfig, ClientTable, config_load
 
 DEVELOPMENT_SECRET_PREFIX: Final = "dev-"  # noqa: S105 - a mark, not a secret
 """How every secret starts that ``make up`` makes."""
+
+_DEVELOPMENT_SECRET: Final = "a development secret does not serve production"  # noqa: S105 - a text
 
 TOKEN_SECRET_MIN_CHARS: Final = 32
 """RFC 7518 section 3.2: a key of HS256 is as long as its hash."""
@@ -47,8 +50,8 @@ class ServiceEnv(BaseSettings):
     environment: Literal["development", "production"] = "production"
     secret_key: SecretStr = Field(min_length=32)
     """Django's secret key, the same for all services: it signs sessions."""
-    token_secret: SecretStr = Field(min_length=1)
-    """HMAC key of connection tokens, the same for all services; in production at least 32 characters."""
+    token_secret: SecretStr = SecretStr("")
+    """HMAC key of tokens, the same for all services, before the one of ``clarion.toml``; see :attr:`hmac_secret`."""
     database_url: str = Field(validation_alias="DATABASE_URL")
     """``postgres://user:password@host/name`` or ``sqlite:////absolute/path``."""
     redis_url: str
@@ -75,6 +78,13 @@ class ServiceEnv(BaseSettings):
             raise ValueError("not a database URL such as postgres://user:password@host/name") from exc
         return url
 
+    @field_validator("token_secret")
+    @classmethod
+    def _token_secret(cls, secret: SecretStr) -> SecretStr:
+        if "-----BEGIN" in secret.get_secret_value():
+            raise ValueError("this is a PEM key: an HMAC key is a secret text; a public key stands in clarion.toml")
+        return secret
+
     @field_validator("redis_url")
     @classmethod
     def _redis_url(cls, urls: str) -> str:
@@ -85,14 +95,9 @@ class ServiceEnv(BaseSettings):
     @model_validator(mode="after")
     def _secrets_serve_production(self) -> ServiceEnv:
         if self.environment == "production":
-            secrets = {"CLARION_SECRET_KEY": self.secret_key, "CLARION_TOKEN_SECRET": self.token_secret}
-            problems = [
-                f"{name}: a development secret does not serve production"
-                for name, secret in secrets.items()
-                if secret.get_secret_value().startswith(DEVELOPMENT_SECRET_PREFIX)
-            ]
-            if len(self.token_secret.get_secret_value()) < TOKEN_SECRET_MIN_CHARS:
-                problems.append(f"CLARION_TOKEN_SECRET: at least {TOKEN_SECRET_MIN_CHARS} characters in production")
+            problems = [f"CLARION_TOKEN_SECRET: {problem}" for problem in hmac_key_problems(self.token_secret)]
+            if self.secret_key.get_secret_value().startswith(DEVELOPMENT_SECRET_PREFIX):
+                problems.insert(0, f"CLARION_SECRET_KEY: {_DEVELOPMENT_SECRET}")
             if problems:
                 raise ValueError("\n".join(problems))
         return self
@@ -114,8 +119,46 @@ class ServiceEnv(BaseSettings):
 
     @cached_property
     def clarion_config(self) -> ClarionConfig:
-        """The checked ``clarion.toml``; without one, no namespace is defined."""
+        """The checked ``clarion.toml``; without one, no namespace is defined.
+
+        Raises:
+            ConfigInvalid: the file is wrong; :func:`env_load` has told that at start.
+        """
         return config_load(self.config) if self.config else ClarionConfig()
+
+    @property
+    def hmac_secret(self) -> str:
+        """The HMAC key of tokens: ``CLARION_TOKEN_SECRET``, else ``client.token.hmac_secret_key``; "" is none."""
+        return (
+            self.token_secret.get_secret_value() or self.clarion_config.client.token.hmac_secret_key.get_secret_value()
+        )
+
+    def config_problems(self) -> list[str]:
+        """What is wrong with ``clarion.toml``, and with it in this environment; one line a problem."""
+        try:
+            client = self.clarion_config.client
+        except ConfigInvalid as exc:
+            return [f"CLARION_CONFIG: {problem}" for problem in exc.problems]
+        problems = []
+        if not (self.hmac_secret or client.token.has_keys or client.insecure):
+            problems.append("CLARION_TOKEN_SECRET: required, unless client.token of clarion.toml has a key")
+        if self.environment == "production":
+            problems += [f"CLARION_CONFIG: {problem}" for problem in self._production_problems(client)]
+        return problems
+
+    def _production_problems(self, client: ClientTable) -> Iterator[str]:
+        if client.insecure:
+            yield "client.insecure: lets anyone do anything, which is refused in production"
+        tables = {"client.token": client.token}
+        if client.subscription_token is not None and client.subscription_token.enabled:
+            tables["client.subscription_token"] = client.subscription_token
+        for path, table in tables.items():
+            keys = {
+                "hmac_secret_key": table.hmac_secret_key,
+                "hmac_previous_secret_key": table.hmac_previous_secret_key,
+            }
+            for name, key in keys.items():
+                yield from (f"{path}.{name}: {problem}" for problem in hmac_key_problems(key))
 
 
 class PagesEnv(ServiceEnv):
@@ -134,17 +177,44 @@ class PagesEnv(ServiceEnv):
         return list(dict.fromkeys([host, *extra, *local]))
 
 
+def hmac_key_problems(key: SecretStr) -> Iterator[str]:
+    """Why a key does not serve production; an empty one is none."""
+    secret = key.get_secret_value()
+    if secret.startswith(DEVELOPMENT_SECRET_PREFIX):
+        yield _DEVELOPMENT_SECRET
+    if secret and len(secret) < TOKEN_SECRET_MIN_CHARS:
+        yield f"at least {TOKEN_SECRET_MIN_CHARS} characters in production"
+
+
+class _FileEnv(BaseSettings):
+    """Where ``clarion.toml`` is: its problems are told also when other variables are wrong."""
+
+    model_config = ServiceEnv.model_config
+
+    config: Path | None = None
+
+
 def env_load(kind: type[Env]) -> Env:
     """Read and check a service's environment; on any problem say all of them and exit with ``EXIT_CONFIG``."""
     try:
         env = kind()
     except ValidationError as exc:
-        _exit([_problem(error["loc"], error["msg"]) for error in exc.errors(include_url=False, include_input=False)])
-    try:
-        _ = env.clarion_config  # read now, so that its problems are told at start
-    except ConfigInvalid as exc:
-        _exit([f"CLARION_CONFIG: {problem}" for problem in exc.problems])
+        errors = exc.errors(include_url=False, include_input=False)
+        _exit([_problem(error["loc"], error["msg"]) for error in errors] + _file_problems())
+    if problems := env.config_problems():
+        _exit(problems)
     return env
+
+
+def _file_problems() -> list[str]:
+    try:
+        if path := _FileEnv().config:
+            config_load(path)
+    except ConfigInvalid as exc:
+        return [f"CLARION_CONFIG: {problem}" for problem in exc.problems]
+    except ValidationError:  # CLARION_CONFIG itself, which has been told
+        pass
+    return []
 
 
 def _problem(location: tuple[int | str, ...], text: str) -> str:

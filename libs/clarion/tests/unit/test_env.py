@@ -98,3 +98,71 @@ def test_a_wrong_clarion_toml_ends_the_start(tmp_path: Path) -> None:
     assert done.returncode == 78
     assert len(done.stderr.splitlines()) == 2
     assert "CLARION_CONFIG" in done.stderr
+
+
+KEY = "k" * 40
+
+
+def test_the_hmac_key_is_the_variables_before_the_files(tmp_path: Path) -> None:
+    """CLARION_TOKEN_SECRET wins over client.token.hmac_secret_key; one of the two is enough."""
+    path = tmp_path / "clarion.toml"
+    path.write_text(f'[client.token]\nhmac_secret_key = "{KEY}"\n')
+    program = "from clarion.env import *; print(env_load(ServiceEnv).hmac_secret)"
+    assert run(program, CLARION_CONFIG=str(path)).stdout.strip() == "t" * 40
+    assert run(program, CLARION_CONFIG=str(path), CLARION_TOKEN_SECRET=None).stdout.strip() == KEY
+
+
+@pytest.mark.parametrize("config", ["", "[client]\n", '[client.token]\naudience = "x"\n'])
+def test_a_service_without_any_key_of_tokens_does_not_start(tmp_path: Path, config: str) -> None:
+    """Neither in the environment nor in the file: no token could ever be accepted."""
+    path = tmp_path / "clarion.toml"
+    path.write_text(config)
+    done = run(CLARION_CONFIG=str(path), CLARION_TOKEN_SECRET=None)
+    assert done.returncode == 78
+    assert done.stderr.startswith("configuration: CLARION_TOKEN_SECRET: required")
+    path.write_text(
+        config.replace("[client.token]", "") + '[client.token]\njwks_public_endpoint = "https://idp.example/k"\n'
+    )
+    if "audience" not in config:
+        assert run(CLARION_CONFIG=str(path), CLARION_TOKEN_SECRET=None).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("table", "line"),
+    [
+        ("[client]\ninsecure = true", "client.insecure: lets anyone do anything"),
+        ('[client.token]\nhmac_secret_key = "short"', "client.token.hmac_secret_key: at least 32"),
+        ('[client.token]\nhmac_previous_secret_key = "short"', "client.token.hmac_previous_secret_key: at least 32"),
+        (f'[client.token]\nhmac_secret_key = "dev-{KEY}"', "client.token.hmac_secret_key: a development secret"),
+        (
+            '[client.subscription_token]\nhmac_secret_key = "short"',
+            "client.subscription_token.hmac_secret_key: at least 32",
+        ),
+    ],
+)
+def test_production_refuses_what_development_allows(tmp_path: Path, table: str, line: str) -> None:
+    """client.insecure, and HMAC keys that are short or of make up; the key itself is not shown."""
+    path = tmp_path / "clarion.toml"
+    path.write_text(table + "\n")
+    done = run(CLARION_CONFIG=str(path))
+    assert (done.returncode, done.stderr.count("\n")) == (78, 1), done.stderr
+    assert f"configuration: CLARION_CONFIG: {line}" in done.stderr
+    assert '"short"' not in done.stderr
+    assert run(CLARION_CONFIG=str(path), CLARION_ENVIRONMENT="development").returncode == 0
+
+
+def test_a_pem_key_is_no_token_secret() -> None:
+    """A public key that everybody knows must not become a secret by a mix-up of variables."""
+    done = run(CLARION_TOKEN_SECRET="-----BEGIN PUBLIC KEY-----\nMIIB", CLARION_ENVIRONMENT="development")
+    assert done.returncode == 78
+    assert "CLARION_TOKEN_SECRET: this is a PEM key" in done.stderr
+
+
+def test_the_files_problems_are_told_with_the_environments(tmp_path: Path) -> None:
+    """One run tells everything, whichever of the two is wrong."""
+    path = tmp_path / "clarion.toml"
+    path.write_text("[limits]\nnope = 1\n")
+    done = run(CLARION_CONFIG=str(path), CLARION_REDIS_URL=None, CLARION_SECRET_KEY="short")
+    assert done.returncode == 78
+    names = [line.split(": ")[1] for line in done.stderr.splitlines()]
+    assert sorted(names) == ["CLARION_CONFIG", "CLARION_REDIS_URL", "CLARION_SECRET_KEY"]

@@ -1,4 +1,4 @@
-"""POST /api/v1/tokens: by an API key for anyone, by a session for oneself."""
+"""POST /api/v1/tokens: by an API key for anyone, by a session for oneself; /subscription: by an API key."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from clarion.tokens import token_verify
+from clarion.namespaces import ClarionConfig
+from clarion.tokens import TokenVerifier, token_verify
 
 from .http_service import TOKEN_SECRET, Browser, HttpService
 
@@ -113,3 +114,60 @@ def test_a_key_counts_before_the_session(service: HttpService, browser: Browser)
         "/api/v1/tokens", {"user": "7"}, headers={"X-API-Key": service.keys["control"], "X-CSRFToken": ""}
     )
     assert token_verify(TOKEN_SECRET, good.json()["token"]).user == "7"
+
+
+def test_a_key_mints_a_subscription_token(service: HttpService) -> None:
+    """201 with a token for one user and one channel, which a gateway of the same configuration accepts."""
+    wanted = {"user": "42", "channel": "chat:a", "ttl_s": 60, "info": {"role": "editor"}}
+    answer = service.post("/api/v1/tokens/subscription", wanted, key="control")
+    assert answer.status == 201, answer.body
+    assert answer.headers["cache-control"] == "no-store"
+    minted = answer.json()
+    token = TokenVerifier(ClarionConfig(), TOKEN_SECRET).verify_subscription(minted["token"])
+    assert (token.user, token.channel, token.info) == ("42", "chat:a", {"role": "editor"})
+    assert datetime.fromisoformat(minted["expires_at"]) == datetime.fromtimestamp(token.expires_at, UTC)
+    assert abs(token.expires_at - time.time() - 60) < 30
+    own = service.post("/api/v1/tokens/subscription", {"user": "42", "channel": "#42"}, key="control")
+    assert own.status == 201, own.body
+
+
+@pytest.mark.parametrize(
+    ("document", "pointer", "code"),
+    [
+        ({"user": "42"}, "#/channel", "required"),
+        ({"channel": "chat:a"}, "#/user", "required"),
+        ({"user": "42", "channel": "a b"}, "#/channel", "name_invalid"),
+        ({"user": "42", "channel": 7}, "#/channel", "name_invalid"),
+        ({"user": "42", "channel": "chat:a", "ttl_s": 86_401}, "#/ttl_s", "max_value"),
+        ({"user": "42", "channel": "chat:a", "info": "x" * 5000}, "#/info", "publication_too_large"),
+        ({"user": "42", "channel": "chat:a", "channels": ["chat:b"]}, "#/channels", "unknown"),
+    ],
+)
+def test_a_wrong_field_of_a_subscription_token_is_told(
+    service: HttpService, document: Any, pointer: str, code: str
+) -> None:
+    """400 with the pointer and the code of what is wrong."""
+    answer = service.post("/api/v1/tokens/subscription", document, key="control")
+    assert (answer.status, answer.code) == (400, "validation_failed")
+    assert [(error["pointer"], error["code"]) for error in answer.json()["errors"]] == [(pointer, code)]
+
+
+@pytest.mark.parametrize(
+    ("channel", "status", "code"),
+    [("nope:a", 404, "namespace_unknown"), ("plain", 404, "namespace_unknown"), ("#7", 403, "permission_denied")],
+)
+def test_no_subscription_token_for_a_channel_that_it_could_not_open(
+    service: HttpService, channel: str, status: int, code: str
+) -> None:
+    """An undefined namespace, and another user's personal channel."""
+    answer = service.post("/api/v1/tokens/subscription", {"user": "42", "channel": channel}, key="control")
+    assert (answer.status, answer.code) == (status, code)
+
+
+def test_subscription_tokens_are_for_services_only(service: HttpService, browser: Browser) -> None:
+    """Who is signed in does not choose what they may subscribe to; a key needs the scope."""
+    wanted = {"user": "42", "channel": "chat:a"}
+    assert service.post("/api/v1/tokens/subscription", wanted, key="publish").status == 403
+    browser.sign_in("ada")
+    answer = browser.post("/api/v1/tokens/subscription", wanted)
+    assert (answer.status, answer.code) == (401, "unauthorized")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
+from pydantic_settings import NoDecode
 
 from clarion.env import PagesEnv, env_load
 
@@ -17,6 +19,19 @@ class GatewayEnv(PagesEnv):
     """This replica's name, as clients and logs see it."""
     join_timeout_s: float = Field(default=2.0, gt=0, le=30)
     """How long a client's join may wait for Redis to confirm the subscription, and for a session to be read."""
+    rpc_modules: Annotated[tuple[str, ...], NoDecode] = ()
+    """Modules whose ``@rpc`` functions clients may call; in the variable, names separated by commas."""
+
+    @field_validator("rpc_modules", mode="before")
+    @classmethod
+    def _module_names(cls, names: object) -> object:
+        if not isinstance(names, str):
+            return names
+        modules = tuple(name.strip() for name in names.split(",") if name.strip())
+        for name in modules:
+            if not all(part.isidentifier() for part in name.split(".")):
+                raise ValueError(f"{name[:100]!a} is no name of a Python module")
+        return modules
 
 
 env = env_load(GatewayEnv)

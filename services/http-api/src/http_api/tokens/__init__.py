@@ -1,1 +1,1 @@
-"""Connection tokens: what a client shows to a gateway."""
+"""Tokens: what a client shows to a gateway."""

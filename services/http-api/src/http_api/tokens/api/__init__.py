@@ -1,1 +1,1 @@
-"""The REST API of connection tokens."""
+"""The REST API of tokens."""

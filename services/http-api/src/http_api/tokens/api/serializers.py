@@ -30,12 +30,11 @@ class OwnTokenInput(StrictSerializer):
     ttl_s = NumberField(min_value=1, max_value=TTL_S, default=TTL_S)
 
 
-class TokenInput(StrictSerializer):
-    """What a service may ask for, on behalf of any user."""
+class _ServiceInput(StrictSerializer):
+    """What a service may say of any token, on behalf of any user."""
 
     user = TokenUserField()
     ttl_s = NumberField(min_value=1, max_value=TTL_MAX_S, default=TTL_S)
-    channels = serializers.ListField(child=ChannelField(), max_length=CHANNELS_MAX, default=list)
     info = AnyJSONField(default=None)
 
     def validate_info(self, info: JSON) -> JSON:
@@ -45,3 +44,15 @@ class TokenInput(StrictSerializer):
         except (DataInvalid, PublicationTooLarge) as exc:
             raise serializers.ValidationError(exc.detail, code=exc.code) from exc
         return info
+
+
+class TokenInput(_ServiceInput):
+    """A connection token."""
+
+    channels = serializers.ListField(child=ChannelField(), max_length=CHANNELS_MAX, default=list)
+
+
+class SubscriptionTokenInput(_ServiceInput):
+    """A subscription token."""
+
+    channel = ChannelField()

@@ -1,4 +1,4 @@
-"""``POST /api/v1/tokens``."""
+"""``POST /api/v1/tokens`` and ``/api/v1/tokens/subscription``."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from clarion.errors import PermissionRefused
 from http_api.accounts.api.authentication import SessionCookieAuthentication
 from http_api.errors import CredentialsMissing
 from http_api.keys.api.authentication import ApiKeyAuthentication
-from http_api.keys.api.permissions import scope_check
+from http_api.keys.api.permissions import scope_check, scope_needed
 from http_api.keys.scopes import Scope
 from http_api.keys.selectors import KeyCaller
 from http_api.rest.views import ApiView
-from http_api.tokens.api.serializers import OwnTokenInput, TokenInput
-from http_api.tokens.services import MintedToken, token_mint
+from http_api.tokens.api.serializers import OwnTokenInput, SubscriptionTokenInput, TokenInput
+from http_api.tokens.services import MintedToken, subscription_token_mint, token_mint
 
 
 class MayMint(BasePermission):
@@ -43,7 +43,27 @@ class TokensView(ApiView):
     def post(self, request: Request) -> Response:
         """Mint: 201 with ``{"token", "expires_at"}``, the time in ISO 8601, UTC."""
         minted = _mint_any(request) if isinstance(request.auth, KeyCaller) else _mint_own(request)
-        return Response({"token": minted.token, "expires_at": _iso(minted.expires_at)}, status=201)
+        return _created(minted)
+
+
+class SubscriptionTokensView(ApiView):
+    """Subscription tokens: for services only, since they decide who may subscribe to what."""
+
+    authentication_classes = [ApiKeyAuthentication]
+    permission_classes = [scope_needed(Scope.CONTROL)]
+
+    def post(self, request: Request) -> Response:
+        """Mint: 201 with ``{"token", "expires_at"}``, the time in ISO 8601, UTC."""
+        body = SubscriptionTokenInput(data=request.data)
+        body.is_valid(raise_exception=True)
+        wanted = body.validated_data
+        return _created(
+            subscription_token_mint(wanted["user"], wanted["channel"], ttl_s=wanted["ttl_s"], info=wanted["info"])
+        )
+
+
+def _created(minted: MintedToken) -> Response:
+    return Response({"token": minted.token, "expires_at": _iso(minted.expires_at)}, status=201)
 
 
 def _mint_any(request: Request) -> MintedToken:
