@@ -70,10 +70,12 @@ class QueriesSync(WebsocketConsumer):  # type: ignore[misc]
 
 
 class LeavesOpen(AsyncWebsocketConsumer):  # type: ignore[misc]
-    """Uses the database without ``database_sync_to_async``: nothing closes the connection after it."""
+    """Uses the database without ``database_sync_to_async``: nothing closes the connection after it. Then it raises."""
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         await self.send(json.dumps(await sync_to_async(backend)()))
+        if text_data == "raise":
+            raise ZeroDivisionError
 
 
 def backend() -> dict[str, Any]:

@@ -52,12 +52,15 @@ def on_postgresql(
     postgres_server: PostgresServer,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[GatewayProcess]:
-    """The same on PostgreSQL, in a database of its own."""
+    """The same on PostgreSQL, in a database of its own; no connection is left to the garbage collector."""
     folder = tmp_path_factory.mktemp("on_postgresql")
     url = postgres_server.database_create(f"lab_{uuid4().hex}")
-    with running_gateway(folder, shared_redis_url, migrated_database, DATABASE_URL=url, **FAULTS) as gateway:
+    env = {"DATABASE_URL": url, "PYTHONWARNINGS": "always::ResourceWarning", **FAULTS}
+    with running_gateway(folder, shared_redis_url, migrated_database, may_raise=True, **env) as gateway:
         subprocess.run([sys.executable, "-m", "django", "migrate", "-v0"], env=gateway.env, timeout=90, check=True)
         yield gateway
+        log = gateway.log
+    assert "ResourceWarning" not in log
 
 
 async def refusal_of(gateway: GatewayProcess, path: str, origin: str | None = None) -> tuple[int, str]:
@@ -252,7 +255,7 @@ async def test_a_connection_that_a_lesson_leaves_open_is_closed_with_its_socket(
             await socket.send("1")
             await received(socket, 1)
         assert backends_of(on_postgresql) == 3
-        sockets[0].transport.abort()
+        await sockets[0].send("raise")
         await wait_until_async(lambda: backends_of(on_postgresql) == 2)
     await wait_until_async(lambda: backends_of(on_postgresql) == 0)
 
