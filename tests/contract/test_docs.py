@@ -113,14 +113,14 @@ def _library_errors() -> dict[str, type[ClarionError]]:
 
 
 def _http_api_codes() -> set[str]:
-    """Codes in http-api's sources, read as text: importing them would need its environment."""
+    """Codes of http-api, its error pages' included, read as text: importing them would need its environment."""
     codes: set[str] = set()
     folder = ROOT / "services" / "http-api" / "src" / "http_api"
     for node in ast.walk(ast.parse((folder / "errors.py").read_text(encoding="utf-8"))):
         match node:
             case ast.Assign(targets=[ast.Name(id="code")], value=ast.Constant(value=str(code))):
                 codes.add(code)
-    problems = (folder / "rest" / "problems.py").read_text(encoding="utf-8")
+    problems = (ROOT / "libs" / "clarion" / "src" / "clarion" / "pages" / "problems.py").read_text(encoding="utf-8")
     return codes | set(re.findall(r"^ +\d{3}: \"(\w+)\",$", problems, re.MULTILINE)) | {"validation_failed"}
 
 
