@@ -153,7 +153,7 @@ EXAMPLES: Final = (
         teaches=(
             "Every consumer has a channel_name of its own, and channel_layer.send reaches exactly that one.",
             "MessageTooLarge and ChannelFull are what a sender may have to catch.",
-            "A member that died without group_discard stays in its group, but for a layer that lets it go, as Clarion's.",
+            "A member that died without group_discard stays in its group, unless the layer lets it go, as ours does.",
         ),
         variants=(Variant("Direct", "/ws/lab/direct/", "direct.py"),),
         more=("faults.py",),
