@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -20,8 +21,9 @@ from tests.support.waiting import wait_until
 class RedisServer:
     """One ``redis-server`` process; its port stays the same over :meth:`stop` and :meth:`start`."""
 
-    def __init__(self, folder: Path, *, persistent: bool = False) -> None:
+    def __init__(self, folder: Path, *, persistent: bool = False, program: str = "redis-server") -> None:
         """Args: ``persistent`` keeps the data over a restart (AOF, every write synced)."""
+        self._program = program
         self.folder = folder
         self.port = free_port()
         self._persistent = persistent
@@ -40,7 +42,7 @@ class RedisServer:
     def start(self) -> None:
         """Start it and wait until it answers."""
         append_only = ["--appendonly", "yes", "--appendfsync", "always"] if self._persistent else ["--appendonly", "no"]
-        command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", *append_only]
+        command = [self._program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", *append_only]
         self._process = child_start([*command, "--dir", self.folder], self.folder / "redis.log", cwd=self.folder)
         wait_until(self._answers, what="redis-server answers PING")
 
@@ -82,11 +84,21 @@ class RedisServer:
             return False
 
 
+def redis_program(major: int) -> str | None:
+    """Find a ``redis-server`` of this major version; ``REDIS_SERVERS`` may name more, separated by colons."""
+    for program in ["redis-server", f"redis-server-{major}", *os.environ.get("REDIS_SERVERS", "").split(":")]:
+        if path := shutil.which(program):
+            said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20, check=True).stdout
+            if f" v={major}." in said:
+                return path
+    return None
+
+
 @contextmanager
-def redis_server(*, persistent: bool = False) -> Iterator[RedisServer]:
+def redis_server(*, persistent: bool = False, program: str = "redis-server") -> Iterator[RedisServer]:
     """Run a Redis for the length of a ``with`` block."""
     folder = Path(tempfile.mkdtemp(prefix="clarion-redis-"))
-    server = RedisServer(folder, persistent=persistent)
+    server = RedisServer(folder, persistent=persistent, program=program)
     try:
         server.start()
         yield server
