@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import django
 import pytest
 from websockets.asyncio.client import connect
 from websockets.typing import Origin, Subprotocol
@@ -26,7 +27,7 @@ from tests.support.websocket import receive_json
 from ws_gateway.lab.examples import EXAMPLES, Example
 
 TUTORIAL: Final = ROOT / "docs" / "tutorial" / "channels.md"
-LAB: Final = ROOT / "services" / "ws-gateway" / "src" / "ws_gateway" / "lab"
+CONSUMERS: Final = ROOT / "docs" / "explanation" / "consumers.md"
 CARDS: Final = "http://127.0.0.1:8080/lab/#"
 OWN: Final = "Into your own project"
 
@@ -42,9 +43,9 @@ BLOCKER: Final = """
 """
 
 
-def sections() -> dict[str, str]:
-    """The page's second-level sections by their heading, in their order."""
-    parts = re.split(r"^## (.+)\n", TUTORIAL.read_text(encoding="utf-8"), flags=re.MULTILINE)
+def sections(page: Path = TUTORIAL) -> dict[str, str]:
+    """A page's second-level sections by their heading, in their order."""
+    parts = re.split(r"^## (.+)\n", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
@@ -66,15 +67,16 @@ def test_tutorial_follows_the_order_of_the_cards() -> None:
     assert [slug for slug in slugs if slug in wanted] == wanted
 
 
-def excerpts() -> list[tuple[str, Block]]:
-    """Every block of Python, with its section."""
-    return [(heading, block) for heading, text in sections().items() for block in blocks_of(text, "python")]
+def excerpts() -> list[tuple[str, str, Block]]:
+    """Every block of Python, with its section's heading and text."""
+    found = [(heading, text) for page in (TUTORIAL, CONSUMERS) for heading, text in sections(page).items()]
+    return [(heading, text, block) for heading, text in found for block in blocks_of(text, "python")]
 
 
-@pytest.mark.parametrize(("heading", "block"), excerpts())
-def test_tutorial_excerpts_are_in_the_source(heading: str, block: Block) -> None:
+@pytest.mark.parametrize(("text", "block"), [pytest.param(*rest, id=heading) for heading, *rest in excerpts()])
+def test_tutorial_excerpts_are_in_the_source(text: str, block: Block) -> None:
     """A block of Python stands so in a file that its section links to; a line ``# …`` leaves something out."""
-    files = [(TUTORIAL.parent / link).resolve() for link in re.findall(r"\(([^)]+\.py)\)", sections()[heading])]
+    files = [(TUTORIAL.parent / link).resolve() for link in re.findall(r"\]\(([^)]+\.py)\)", text)]
     chunks = [chunk.strip("\n") for chunk in re.split(r"^ *# …\n", block.text, flags=re.MULTILINE)]
     assert any(_holds(file.read_text(encoding="utf-8"), chunks) for file in files), block.text
 
@@ -114,8 +116,7 @@ def stock_venv(folder: Path) -> None:
     """What ``pip install django channels[daphne] channels_redis`` gives, from this machine's packages; no Clarion."""
     venv.create(folder, symlinks=True)
     (packages,) = folder.glob("lib/python*/site-packages")
-    (installed,) = (ROOT / ".venv").glob("lib/python*/site-packages")
-    (packages / "stock.pth").write_text(f"{installed}\n")
+    (packages / "stock.pth").write_text(f"{Path(django.__file__).parents[1]}\n")
     (packages / "sitecustomize.py").write_text(textwrap.dedent(BLOCKER))
     for name, module in (("django-admin", "django"), ("daphne", "daphne")):
         (folder / "bin" / name).write_text(f'#!/bin/sh\nexec {folder}/bin/python -m {module} "$@"\n')
