@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -23,7 +23,7 @@ from tests.load import machine
 from tests.load.bench import WARM_CLIENTS, MeasurementFailed
 from tests.load.generator.fleet import Fleet, fleet
 from tests.load.generator.orders import Ask, Asked, Connect
-from tests.load.processes import cores_split, cpu_s, files_raise, on_cores, rss_bytes, wait_quiet
+from tests.load.processes import core_busy_s, cores_split, cpu_s, files_raise, on_cores, rss_bytes, wait_quiet
 from tests.load.report import markdown
 from tests.load.stage import ROOT, Stage, handshake, handshake_to, stage_set
 from tests.load.subjects import Server, server_running
@@ -35,6 +35,9 @@ ECHOING: Final = 100
 MEMBERS: Final = 200
 QUESTION: Final = b'{"msg":"' + b"x" * 80 + b'"}'
 COUNTERS: Final = 5
+QUIET_PERCENT: Final = 10
+"""Of the server's core for others: over it a measurement is repeated, a few times, and the quietest one counts."""
+TRIES: Final = 4
 COUNT_MS: Final = 200
 """A fifth of the lesson's second, so that five counters one after the other take 30 s."""
 
@@ -93,7 +96,7 @@ def main() -> int:
                 for row in rows if name in arguments.only else ():
                     if time.monotonic() - start > BUDGET_S:
                         raise SystemExit("out of time")
-                    figures = measure(stage, row)
+                    figures = _measure_quietly(measure, stage, row)
                     results[name, row].append(figures)
                     shown = "  ".join(f"{key} {value:,.3g}" for key, value in figures.items())
                     print(f"{run}/{arguments.runs} {name} {row.title}: {shown}", file=sys.stderr, flush=True)
@@ -101,6 +104,20 @@ def main() -> int:
     print(f"{machine.versions()}. Medians of {arguments.runs}; took {(time.monotonic() - start) / 60:.1f} min.\n")
     print("\n\n".join([*(_table(name, results) for name in KINDS if name in arguments.only), _hops_table()]))
     return 0
+
+
+def _measure_quietly(measure: Callable[[Stage, Row], Figures], stage: Stage, row: Row) -> Figures:
+    """Measure; again, some times, while others use more of the server's core than leaves the figures right."""
+    tries = []
+    for _ in range(TRIES):
+        busy, start = core_busy_s(stage.cores.server), time.monotonic()
+        figures = measure(stage, row)
+        busy_s, wall_s = core_busy_s(stage.cores.server) - busy, time.monotonic() - start
+        figures["others %"] = max(0.0, busy_s - figures.pop("server s")) / wall_s * 100
+        tries.append(figures)
+        if figures["others %"] <= QUIET_PERCENT:
+            break
+    return min(tries, key=lambda figures: figures["others %"])
 
 
 # --- what is measured -------------------------------------------------------------------------------------------------
@@ -125,6 +142,7 @@ def echo_measure(stage: Stage, row: Row) -> Figures:
         before = cpu_s(server.pids)
         busy = _asked(load.ask(Ask(QUESTION, 3, askers=ECHOING)))
         used_s = cpu_s(server.pids) - before
+        figures["server s"] = cpu_s(server.pids)
     return figures | {
         "message µs": used_s / busy.frames * 1e6,
         "messages/s": busy.frames / busy.wall_s,
@@ -144,9 +162,9 @@ def group_measure(stage: Stage, row: Row) -> Figures:
         before = cpu_s(server.pids)
         asked = _asked(load.ask(Ask(QUESTION, 5, rate_hz=5, askers=1)))
         wait_quiet(server.pids)
-        used_s = cpu_s(server.pids) - before
-    sent = len(asked.latencies_ns)
-    return {"delivery µs": used_s / asked.frames * 1e6, "arrived %": asked.frames / (sent * MEMBERS) * 100}
+        used_s, server_s = cpu_s(server.pids) - before, cpu_s(server.pids)
+    arrived = asked.frames / (len(asked.latencies_ns) * MEMBERS)
+    return {"delivery µs": used_s / asked.frames * 1e6, "arrived %": arrived * 100, "server s": server_s}
 
 
 def counters_measure(stage: Stage, row: Row) -> Figures:
@@ -163,11 +181,13 @@ def counters_measure(stage: Stage, row: Row) -> Figures:
         time.sleep(COUNT_MS / 1000)  # the counters run before the echo is asked
         echoes = other.ask(Ask(QUESTION, last_s - 2, rate_hz=5))
         thread.join()
+        server_s = cpu_s(server.pids)
     first = sorted(answers[0].latencies_ns)
     return {
         "1st begins ms": first[0] / 1e6,
         "5th begins ms": first[-1] / 1e6,
         "echo ms": max(echoes.latencies_ns) / 1e6,
+        "server s": server_s,
     }
 
 
