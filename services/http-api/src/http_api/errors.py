@@ -56,6 +56,14 @@ class CsrfFailed(PermissionRefused):
     code = "csrf_failed"
 
 
+class NoAnswer(ClarionError):
+    """Nobody answered in time: the consumer is gone, or busy, or its answer was lost."""
+
+    code = "no_answer"
+    http_status = 504
+    temporary = True
+
+
 class DatabaseUnavailable(ClarionError):
     """The database did not answer; nothing was changed."""
 

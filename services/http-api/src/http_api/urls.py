@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import URLPattern, URLResolver, include, path
 
-urlpatterns = [
+from http_api.env import env
+
+urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/", include("http_api.publishing.api.urls")),
     path("api/v1/", include("http_api.tokens.api.urls")),
     path("api/v1/", include("http_api.notifications.api.urls")),
@@ -14,6 +16,9 @@ urlpatterns = [
     path("", include("http_api.accounts.urls")),
     path("", include("http_api.console.urls")),
 ]
+
+if env.lab_enabled:
+    urlpatterns += [path("api/v1/", include("http_api.lab.api.urls"))]
 
 handler400 = "clarion.pages.problems.bad_request"
 handler403 = "clarion.pages.problems.permission_denied"

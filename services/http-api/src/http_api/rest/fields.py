@@ -72,7 +72,7 @@ class NumberField(serializers.IntegerField):
         return super().to_internal_value(data)
 
 
-class _NameField(serializers.Field[str, Any, str, Any]):
+class NameField(serializers.Field[str, Any, str, Any]):
     """A name that a rule of :mod:`clarion.names` decides on."""
 
     rule: Callable[[object], str]
@@ -89,13 +89,13 @@ class _NameField(serializers.Field[str, Any, str, Any]):
         return value
 
 
-class UserIdField(_NameField):
+class UserIdField(NameField):
     """A user id (:func:`clarion.names.user_id_check`)."""
 
     rule = staticmethod(user_id_check)
 
 
-class ChannelField(_NameField):
+class ChannelField(NameField):
     """A channel's name (:func:`clarion.names.channel_check`)."""
 
     rule = staticmethod(channel_check)

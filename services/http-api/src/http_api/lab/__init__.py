@@ -1,0 +1,1 @@
+"""The lab's part here: ask a consumer of a gateway something, over the channel layer."""
