@@ -165,6 +165,10 @@ class RedisCommands:
         kept = (history.size, history.ttl_ms, history.meta_ttl_ms)
         return Command(place.shard, self._script, (*names, place.group, opened, _new_epoch(), *kept, *once))
 
+    def publish_raw(self, name: str, payload: bytes) -> Command:
+        """Send bytes on a Redis channel that is no group's: it lives on the shard of its name."""
+        return Command(_consistent_hash(name, self._shards), None, ("PUBLISH", name, payload))
+
     def read(
         self, channel: str, *, since: int | None = None, limit: int | None = None, reverse: bool = False
     ) -> Command:
@@ -203,14 +207,12 @@ class RedisCommands:
         options = self._options_of(channel)
         history = None
         if options is not None and options.has_history:
-            ttl_ms = _milliseconds(options.history_ttl_s)
             history = _History(
                 redis_meta(self._prefix, channel),
                 redis_stream(self._prefix, channel),
                 options.history_size,
-                ttl_ms,
-                # An epoch that ends before its publications would make them worthless.
-                max(ttl_ms, _milliseconds(options.history_meta_ttl_s)),
+                _milliseconds(options.history_ttl_s),
+                _milliseconds(options.history_meta_ttl_s),  # never less: the configuration sees to that
             )
         return _Place(_consistent_hash(group, self._shards), group, history)
 

@@ -271,6 +271,9 @@ async def test_a_stock_consumer_reads_offset_and_epoch(
         assert (await layer.publish("kept:a", "passing", skip_history=True)).offset == 0
         assert await stock.receive(member) == {"type": "clarion.publication", "data": "passing"}
         assert (await layer.publish("kept:a", "next")).offset == number + 1
+    with redis.Redis.from_url(shared_redis_url) as client:
+        for _, fields in client.xrange(f"{layer_prefix}__stream__kept:a"):
+            assert (fields[b"m"].count(b"offset"), fields[b"m"].count(b"epoch")) == (1, 1)  # no key twice
     await stock.flush()
     await layer.flush()
 
