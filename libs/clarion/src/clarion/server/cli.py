@@ -24,7 +24,7 @@ class Cli(CommandLineInterface):
         self.parser.prog = "python -m clarion.server"
         add = self.parser.add_argument_group("clarion.server").add_argument
         add("--backlog", type=int, default=4096, help="Connections that may wait to be accepted (default 4096)")
-        add("--max-connections", type=int, help="WebSockets at once; more are answered with 503")
+        add("--max-connections", type=int, help="WebSockets and HTTP streams at once; more are answered with 503")
         add("--max-queued-bytes", type=int, default=2**20, help="Bytes that may wait for one client (default 1 MiB)")
         add("--drain", type=float, default=10.0, help="Seconds that SIGTERM waits for clients and handlers")
         add("--reuse-port", action="store_true", help="Set SO_REUSEPORT, so that several processes share a port")

@@ -30,7 +30,7 @@ async def drain(server: Server) -> None:
     for told in server.on_drain:
         _call(told)
     await _bounded(_stop_listening(server), CANCEL_S)
-    log.info("draining %d WebSockets, at most %g s", len(server.shared.sockets), server.drain_s)
+    log.info("draining %d connections, at most %g s", len(server.shared.sockets), server.drain_s)
     loop = asyncio.get_running_loop()
     deadline = loop.time() + server.drain_s
     await _close_sockets(server)

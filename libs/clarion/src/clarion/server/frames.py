@@ -1,4 +1,7 @@
-"""Frames that a server writes by itself: ready bytes, the same for every receiver (RFC 6455, section 5.2)."""
+"""Frames and chunks that a server writes by itself: ready bytes, the same for every receiver.
+
+Source: RFC 6455, section 5.2; RFC 9112, section 7.1.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Any
 from websockets.frames import EXTERNAL_CLOSE_CODES, CloseCode
 
 PING = b"\x89\x00"
+LAST_CHUNK = b"0\r\n\r\n"
 
 _REASON_BYTES = 123  # a control frame carries 125 bytes, two of them are the code
 
@@ -20,6 +24,11 @@ def text_frame(payload: bytes) -> bytes:
 def binary_frame(payload: bytes) -> bytes:
     """Frame bytes as one unmasked, final frame."""
     return _frame(0x82, payload)
+
+
+def chunk(payload: bytes) -> bytes:
+    """Frame a piece of an HTTP/1.1 body. Nothing for nothing: an empty chunk would be the body's end."""
+    return b"%x\r\n%b\r\n" % (len(payload), payload) if payload else b""
 
 
 def _frame(head: int, payload: bytes) -> bytes:

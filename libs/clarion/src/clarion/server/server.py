@@ -16,19 +16,22 @@ from twisted.internet import defer
 from twisted.internet import reactor as twisted_reactor
 from twisted.internet.interfaces import ISSLTransport
 from twisted.logger import STDLibLogObserver, globalLogBeginner
+from twisted.web.http import HTTPChannel
+from websockets.frames import CloseCode
 
 from clarion.server import listening, transports
 from clarion.server.asgi import Application
 from clarion.server.budget import Budget
 from clarion.server.drain import drain
 from clarion.server.handshake import Negotiator, Refused, refusal, scope_of
-from clarion.server.http import Factory
+from clarion.server.http import RETRY_AFTER_S, Factory
 from clarion.server.inbox import Inbox
 from clarion.server.lifespan import Lifespan
 from clarion.server.limits import Shared
 from clarion.server.proxy import Address, ForwardedBy
 from clarion.server.reactor import LogObserver, raise_file_limit, require_uvloop
 from clarion.server.sniff import set_protocol
+from clarion.server.stream import HttpStream
 from clarion.server.websocket import WebSocket
 from clarion.server.wheel import Wheel
 
@@ -38,7 +41,6 @@ reactor: Any = twisted_reactor  # its annotations are those of interfaces, not o
 
 DAY_S = 86400
 SPARE_FILES = 128  # descriptors that are not clients: databases, Redis, logs
-RETRY_AFTER_S = "5"
 
 _DAPHNES_OPTIONS = inspect.signature(DaphneServer.__init__)
 
@@ -47,8 +49,8 @@ class Server(DaphneServer):
     """Stands in for ``daphne.server.Server``: takes all that it takes.
 
     Args:
-        max_connections: WebSockets at once; beyond it a handshake gets 503 with Retry-After. Never more than the
-            process may open files (trap 33).
+        max_connections: WebSockets and detached HTTP responses at once; beyond it a client gets 503 with Retry-After.
+            Never more than the process may open files (trap 33).
         max_message_bytes: daphne's ``websocket_max_message_size`` (1 MiB; 0: no limit), beyond it 1009.
         max_queued_bytes: what may wait for one socket; beyond it the connection is given up.
         max_process_queued_bytes: the same for all sockets together.
@@ -190,18 +192,25 @@ class Server(DaphneServer):
             if queue is not None:
                 queue.put_nowait({"type": "http.disconnect"})
 
+    @property
+    def why_refused(self) -> str | None:
+        """Why no connection is taken on now, if so."""
+        if self.draining:
+            return "the server is restarting"
+        full = self.max_connections is not None and len(self.shared.sockets) >= self.max_connections
+        return "too many connections" if full else None
+
     # WebSockets
 
     def begin_websocket(self, transport: Any, head: bytes, early: bytes) -> None:
         """Take a connection whose request asks for an upgrade; ``early`` is what came behind the request."""
         shared = self.shared
-        full = self.max_connections is not None and len(shared.sockets) >= self.max_connections
+        why = self.why_refused
         peer = _address(transport.getPeer())
         socket = WebSocket(shared, transport, peer, early)
         set_protocol(transport, socket)
-        if full or self.draining:
-            text = "the server is restarting" if self.draining else "too many connections"
-            socket.deny(refusal(HTTPStatus.SERVICE_UNAVAILABLE, text, [("Retry-After", RETRY_AFTER_S)]))
+        if why is not None:
+            socket.deny(refusal(HTTPStatus.SERVICE_UNAVAILABLE, why, [("Retry-After", RETRY_AFTER_S)]))
             return
         try:
             request, answer = self._negotiator.judge(head)
@@ -257,7 +266,10 @@ class Server(DaphneServer):
                 if not left_at:
                     request.handle_exception(failure)
             task = None
-        if task is None and left_at:
+        if task is None and "detached" in entry:
+            request.stream.application_returned()
+            self.connections.pop(request, None)
+        elif task is None and left_at:
             self.connections.pop(request, None)
 
     def timeout_checker(self) -> None:
@@ -279,11 +291,30 @@ class Server(DaphneServer):
         scope["client"] = protocol.client_addr = None if client is None else list(client)
         if self._forwarded.is_secure(headers, scope["scheme"] == "https"):
             scope["scheme"] = "https"
+        if type(protocol.channel) is HTTPChannel:
+            is_chunked = protocol.clientproto == b"HTTP/1.1" and protocol.method != b"HEAD"
+            protocol.stream = HttpStream(self.shared, client, is_chunked=is_chunked)
+            scope["extensions"] = {"clarion.connection": protocol.stream}
         queue = super().create_application(protocol, scope)
         if (task := self.connections.get(protocol, {}).get("application_instance")) is not None:
             # At once: the sweep would answer an exception up to a second later.
             task.add_done_callback(lambda _: self._reap(protocol))
         return queue
+
+    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
+        """Do what the application of an HTTP request says.
+
+        Raises:
+            ValueError: the message is malformed, or not in place here.
+        """
+        session = message.get("clarion.session")
+        if session is None or message.get("type") != "http.response.start":
+            await super().handle_reply(protocol, message)
+        elif "disconnected" in self.connections.get(protocol, {"disconnected": None}) and protocol.stream is not None:
+            protocol.stream.refuse(session, CloseCode.ABNORMAL_CLOSURE)  # lost meanwhile: never attached (trap 1)
+        else:
+            self.check_headers_type(message)
+            protocol.detach(message, session)
 
     # The access log
 

@@ -1,4 +1,4 @@
-"""The ASGI application of the server tests: WebSocket endpoints under /ws/, control operations under /control/.
+"""The ASGI application of the server tests: WebSockets under /ws/, streams at /stream, controls under /control/.
 
 It stands on neither Django nor Channels. What an endpoint sees is noted in a journal under the connection's name
 (`?name=` of its URL), which a test reads by a control operation.
@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qs
 
-from clarion.server import text_frame
+from clarion.server import HttpStream, chunk, text_frame
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -50,7 +50,7 @@ class Recorder:
             return
         command, _, rest = message.partition(" ")
         if command == "echo":
-            self.connection.write(text_frame(rest.encode()))
+            self.connection.write(framed(self.connection, rest.encode()))
         elif command == "raise":
             raise RuntimeError(f"raised by the session: {rest}")
         elif command == "close":
@@ -68,12 +68,59 @@ class Recorder:
     async def answer_later(self, rest: str) -> None:
         async with asyncio.timeout(10):
             await asyncio.sleep(0)
-        self.connection.write(text_frame(rest.encode()))
+        self.connection.write(framed(self.connection, rest.encode()))
 
     def closed(self, code: int) -> None:
         JOURNAL[self.name].append(["closed", code, list(BUSY)])
         if JOURNAL[self.name][0] == ["raise-in-closed"]:
             raise RuntimeError("raised by closed()")
+
+
+class Leaving(Recorder):
+    """A session with a goodbye of its own: "says" one, "waits" with its end, or "raises"."""
+
+    def __init__(self, connection: Any, name: str, how: str) -> None:
+        super().__init__(connection, name)
+        self.how = how
+
+    def drain(self) -> None:
+        print(f"{self.name}: drain", flush=True)
+        if self.how == "raises":
+            raise RuntimeError("raised by drain()")
+        self.connection.write(framed(self.connection, b"goodbye"))
+        if self.how == "says":
+            self.connection.close(4100, "own words")
+
+    def closed(self, code: int) -> None:
+        super().closed(code)
+        print(f"{self.name}: closed {code}", flush=True)
+
+
+def framed(connection: Any, payload: bytes) -> bytes:
+    """A message as bytes that are ready for this kind of connection."""
+    if not isinstance(connection, HttpStream):
+        return text_frame(payload)
+    return chunk(payload) if connection.is_chunked else payload
+
+
+def session_of(connection: Any, query: Query) -> Any:
+    """The session that a client's query asks for."""
+    name = query["name"]
+    if "drain" in query:
+        return Leaving(connection, name, query["drain"])
+    match query.get("kind"):
+        case "count":
+            return Counter(name)
+        case "silent":
+            return Silent(connection)
+    return Recorder(connection, name)
+
+
+def mark() -> None:
+    """Hold an object by the context of this run, as a request id or a span would."""
+    marker = Marker()
+    MARKERS.add(marker)
+    MARKER.set(marker)
 
 
 class Counter:
@@ -223,16 +270,12 @@ async def _accept_and_echo(scope: Scope, receive: Receive, send: Send, name: str
 async def detach(scope: Scope, receive: Receive, send: Send, query: Query) -> None:
     """Hand the socket to a session and return."""
     await receive()
-    connection, name = scope["extensions"]["clarion.connection"], query["name"]
-    kinds = {"count": lambda: Counter(name), "silent": lambda: Silent(connection)}
-    marker = Marker()
-    MARKERS.add(marker)
-    MARKER.set(marker)
-    session = kinds.get(query.get("kind", ""), lambda: Recorder(connection, name))()
+    mark()
+    session = session_of(scope["extensions"]["clarion.connection"], query)
     try:
         await send(accept(scope, **{"clarion.session": session}))
     finally:
-        JOURNAL[name].append(["endpoint-finally"])
+        JOURNAL[query["name"]].append(["endpoint-finally"])
 
 
 async def hold(scope: Scope, receive: Receive, send: Send, query: Query) -> None:
@@ -325,6 +368,47 @@ async def offer(scope: Scope, receive: Receive, send: Send, query: Query) -> Non
     await receive()
 
 
+# HTTP streams: /stream.
+
+
+async def stream(scope: Scope, receive: Receive, send: Send, query: Query, body: bytes) -> None:
+    """Hand the response to a session, which writes the request's body first; then do what the query says."""
+    name, connection = query["name"], scope["extensions"]["clarion.connection"]
+    mark()
+    JOURNAL[name].append(["called"])
+    if "late" in query:
+        await GATES[name].wait()
+    start: dict[str, Any] = {
+        "type": "http.response.start",
+        "status": int(query.get("status", "200")),
+        "headers": [(b"content-type", b"text/event-stream"), (b"content-length", b"7"), (b"connection", b"keep-alive")],
+    }
+    if "header" in query:
+        start["headers"].append((b"x-given", query["header"].encode()))
+    if "begun" in query:
+        await send(start)
+    try:
+        await send({**start, "clarion.session": session_of(connection, query)})
+        connection.write(framed(connection, body))
+        if query.get("then") == "body":
+            await send({"type": "http.response.body", "body": b"the application's"})
+            connection.write(framed(connection, b"the session's"))
+            await send({**start, "clarion.session": Silent(connection)})
+        if query.get("then") == "raise":
+            raise RuntimeError("raised behind the detach")
+        if query.get("then") == "stay":
+            JOURNAL[name].append([(await receive())["type"]])
+            await asyncio.sleep(60)
+    except ValueError as exc:
+        JOURNAL[name].append(["refused", str(exc)])
+        raise
+    except asyncio.CancelledError:
+        JOURNAL[name].append(["cancelled"])
+        raise
+    finally:
+        JOURNAL[name].append(["endpoint-finally"])
+
+
 ENDPOINTS = {
     "echo": echo,
     "script": script,
@@ -343,11 +427,15 @@ ENDPOINTS = {
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Route a scope to its endpoint."""
     if scope["type"] == "websocket":
-        query = {key: values[0] for key, values in parse_qs(scope["query_string"].decode()).items()}
-        query.setdefault("name", "")
-        await ENDPOINTS[scope["path"].split("/")[2]](scope, receive, send, query)
+        await ENDPOINTS[scope["path"].split("/")[2]](scope, receive, send, query_of(scope))
     elif scope["type"] == "http":
         await serve_http(scope, receive, send)
+
+
+def query_of(scope: Scope) -> Query:
+    query = {key: values[0] for key, values in parse_qs(scope["query_string"].decode()).items()}
+    query.setdefault("name", "")
+    return query
 
 
 async def serve_http(scope: Scope, receive: Receive, send: Send) -> None:
@@ -359,6 +447,9 @@ async def serve_http(scope: Scope, receive: Receive, send: Send) -> None:
         if not message.get("more_body"):
             break
     path = scope["path"]
+    if path == "/stream":
+        await stream(scope, receive, send, query_of(scope), body)
+        return
     if path == "/hang":
         JOURNAL["hang"].append(["entered"])
         try:

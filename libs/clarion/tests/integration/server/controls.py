@@ -16,9 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from apps import BUSY, GATES, JOURNAL, MARKERS, SESSIONS, TASKS, TURN
-
-from clarion.server import text_frame
+from apps import BUSY, GATES, JOURNAL, MARKERS, SESSIONS, TASKS, TURN, framed
 
 OPERATIONS: dict[str, Callable[..., Any]] = {}
 
@@ -68,7 +66,8 @@ def open_gate(name: str) -> None:
 @operation
 def write(name: str, text: str = "", size: int = 0, times: int = 1) -> int:
     """Write text frames to a session's connection; return the most bytes that waited."""
-    connection, frame, most = SESSIONS[name].connection, text_frame(text.encode() or b"x" * size), 0
+    connection, most = SESSIONS[name].connection, 0
+    frame = framed(connection, text.encode() or b"x" * size)
     with busy("write"):
         for _ in range(times):
             connection.write(frame)
@@ -81,7 +80,7 @@ def write_numbers(name: str, count: int, size: int) -> None:
     """Write numbered messages of different sizes."""
     connection = SESSIONS[name].connection
     for number in range(count):
-        connection.write(text_frame(numbered(number, size)))
+        connection.write(framed(connection, numbered(number, size)))
 
 
 @operation
@@ -89,7 +88,7 @@ def fill(name: str, size: int, queued: int = 300_000) -> int:
     """Write numbered messages until so many bytes wait here, beyond the kernel's buffers; return their number."""
     connection, number = SESSIONS[name].connection, 0
     while connection.queued_bytes < queued:
-        connection.write(text_frame(numbered(number, size)))
+        connection.write(framed(connection, numbered(number, size)))
         number += 1
     return number
 
@@ -100,11 +99,12 @@ def numbered(number: int, size: int) -> bytes:
 
 @operation
 def broadcast(names: list[str], text: str) -> None:
-    """Write one shared frame to many sessions, as the hub does."""
-    frame = text_frame(text.encode())
+    """Write one shared frame for each kind of connection to many sessions, as the hub does."""
+    frames: dict[type, bytes] = {}
     with busy("broadcast"):
         for name in names:
-            SESSIONS[name].connection.write(frame)
+            connection = SESSIONS[name].connection
+            connection.write(frames.setdefault(type(connection), framed(connection, text.encode())))
 
 
 @operation
@@ -115,7 +115,7 @@ def close(name: str, code: int = 1000, reason: str = "", then_write: str = "", t
         for _ in range(times):
             connection.close(code, reason)
         if then_write:
-            connection.write(text_frame(then_write.encode()))
+            connection.write(framed(connection, then_write.encode()))
     return bool(connection.open)
 
 
@@ -130,9 +130,10 @@ def talk(name: str, size: int = 500, interval_s: float = 0.001) -> None:
     """Write to a connection for ever, as a busy room does."""
 
     async def forever() -> None:
-        frame = text_frame(b"x" * size)
+        connection = SESSIONS[name].connection
+        frame = framed(connection, b"x" * size)
         while True:
-            SESSIONS[name].connection.write(frame)
+            connection.write(frame)
             await asyncio.sleep(interval_s)
 
     TASKS.add(asyncio.get_running_loop().create_task(forever()))

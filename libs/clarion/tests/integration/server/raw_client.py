@@ -206,6 +206,33 @@ class RawClient:
         assert frame.opcode == Opcode.TEXT, frame
         return frame.payload.decode()
 
+    def read_chunk(self) -> bytes | None:
+        """Read one chunk of a body; None at the last one, `ConnectionError` at an end without it."""
+        head = self._read_until(b"\r\n")
+        size = int(head, 16)
+        while len(self.buffer) < size + 2:
+            if not self._fill():
+                raise ConnectionError("the connection ended inside a chunk")
+        chunk = bytes(self.buffer[:size])
+        assert self.buffer[size : size + 2] == b"\r\n"
+        del self.buffer[: size + 2]
+        return chunk or None
+
+    def read_chunks(self) -> list[bytes]:
+        """Read chunks to the last one, and demand the FIN behind it."""
+        chunks = list(iter(self.read_chunk, None))
+        assert not self.buffer, bytes(self.buffer[:40])
+        assert not self._fill(), "something follows the last chunk"
+        return chunks
+
+    def _read_until(self, mark: bytes) -> bytes:
+        while (end := self.buffer.find(mark)) < 0:
+            if not self._fill():
+                raise ConnectionError(f"the connection ended inside {bytes(self.buffer[:40])!r}")
+        line = bytes(self.buffer[:end])
+        del self.buffer[: end + len(mark)]
+        return line
+
     def read_close(self) -> Frame:
         """Read up to the Close frame, past whatever comes before it."""
         while (frame := self.read_frame()) is not None:
