@@ -125,13 +125,13 @@ def redis_nodes(prefix: str) -> str:
 
 
 def redis_node(prefix: str, node: str) -> str:
-    """The hash of one gateway's facts."""
+    """The hash of one gateway: its facts, and which of its writes Redis has."""
     return f"{prefix}__node__{node}"
 
 
-def redis_node_channels(prefix: str, node: str) -> str:
-    """The set of channels in which one gateway has presence."""
-    return f"{prefix}__node_channels__{node}"
+def redis_node_entries(prefix: str, node: str) -> str:
+    """The set of one gateway's presence entries, each ``<client> <channel>``."""
+    return f"{prefix}__node_entries__{node}"
 
 
 def redis_control(prefix: str, node: str | None = None) -> str:

@@ -65,6 +65,8 @@ class Publisher:
         serializer_format: str = "msgpack",
         symmetric_encryption_keys: list[str] | None = None,
     ) -> None:
+        self.prefix = prefix
+        self.shard_count = len(urls)
         self._timeout_s = timeout_s
         self._publication_bytes = publication_bytes
         self._commands = RedisCommands(
@@ -159,8 +161,12 @@ class Publisher:
         Raises:
             ChannelLayerUnavailable: HTTP 503.
         """
-        for shard in range(len(self._shards)):
+        for shard in range(self.shard_count):
             self._send(Command(shard, None, ("PING",)))
+
+    def deserialize(self, payload: bytes) -> Message:
+        """The message of what was sent to a group."""
+        return self._commands.deserialize(payload)
 
     def close(self) -> None:
         """Close every connection."""
@@ -168,12 +174,17 @@ class Publisher:
             client.close()
 
     def _send(self, command: Command) -> Any:
-        return self._call(command.shard, _command_send, command)
+        return self.call(command.shard, _command_send, command)
 
     def _send_batch(self, batch: Batch) -> list[Any]:
-        return cast("list[Any]", self._call(batch.shard, _batch_send, batch))
+        return cast("list[Any]", self.call(batch.shard, _batch_send, batch))
 
-    def _call(self, shard: int, send: Callable[[redis.Redis, Any], Any], what: Command | Batch) -> Any:
+    def call(self, shard: int, send: Callable[[redis.Redis, Any], Any], what: Any) -> Any:
+        """Let ``send(client, what)`` talk to a shard, under this publisher's deadlines.
+
+        Raises:
+            ChannelLayerUnavailable: HTTP 503; Redis did not answer, or has not been asked, since it was away just now.
+        """
         now = time.monotonic()
         if now < self._away_until[shard]:
             raise ChannelLayerUnavailable
