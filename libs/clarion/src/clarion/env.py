@@ -143,22 +143,8 @@ class ServiceEnv(BaseSettings):
         if not (self.hmac_secret or client.token.has_keys or client.insecure):
             problems.append("CLARION_TOKEN_SECRET: required, unless client.token of clarion.toml has a key")
         if self.environment == "production":
-            problems += [f"CLARION_CONFIG: {problem}" for problem in self._production_problems(client)]
+            problems += [f"CLARION_CONFIG: {problem}" for problem in production_problems(client)]
         return problems
-
-    def _production_problems(self, client: ClientTable) -> Iterator[str]:
-        if client.insecure:
-            yield "client.insecure: lets anyone do anything, which is refused in production"
-        tables = {"client.token": client.token}
-        if client.subscription_token is not None and client.subscription_token.enabled:
-            tables["client.subscription_token"] = client.subscription_token
-        for path, table in tables.items():
-            keys = {
-                "hmac_secret_key": table.hmac_secret_key,
-                "hmac_previous_secret_key": table.hmac_previous_secret_key,
-            }
-            for name, key in keys.items():
-                yield from (f"{path}.{name}: {problem}" for problem in hmac_key_problems(key))
 
 
 class PagesEnv(ServiceEnv):
@@ -184,6 +170,19 @@ def hmac_key_problems(key: SecretStr) -> Iterator[str]:
         yield _DEVELOPMENT_SECRET
     if secret and len(secret) < TOKEN_SECRET_MIN_CHARS:
         yield f"at least {TOKEN_SECRET_MIN_CHARS} characters in production"
+
+
+def production_problems(client: ClientTable) -> Iterator[str]:
+    """What production refuses of ``[client]``, beside what is wrong everywhere."""
+    if client.insecure:
+        yield "client.insecure: lets anyone do anything"
+    tables = {"client.token": client.token}
+    if client.subscription_token is not None and client.subscription_token.enabled:
+        tables["client.subscription_token"] = client.subscription_token
+    for path, table in tables.items():
+        keys = {"hmac_secret_key": table.hmac_secret_key, "hmac_previous_secret_key": table.hmac_previous_secret_key}
+        for name, key in keys.items():
+            yield from (f"{path}.{name}: {problem}" for problem in hmac_key_problems(key))
 
 
 class _FileEnv(BaseSettings):

@@ -124,13 +124,28 @@ def may_presence(config: ClarionConfig, channel: str, user: str, *, is_subscribe
         return options
     if not options.presence:
         return _not_available("presence", "presence is off")
-    return _stranger(config, "presence", options, channel, user, is_subscribed) or _presence_by_option(
-        config, options, user, is_subscribed
-    )
+    return _by_presence(config, options, channel, user, is_subscribed)
 
 
-def _presence_by_option(config: ClarionConfig, options: ChannelOptions, user: str, is_subscribed: bool) -> Decision:
-    return _by_option(
+def may_joins(config: ClarionConfig, channel: str, user: str) -> Decision:
+    """Decide whether a subscriber that asks for joins and leaves gets them: by the rights of the presence.
+
+    Under ``force_push_join_leave`` every subscriber gets them, asked for or not.
+    """
+    options = _options(config, channel)
+    if isinstance(options, Decision):
+        return options
+    if not options.join_leave:
+        return _not_available("joins", "join_leave is off")
+    if options.force_push_join_leave:
+        return _allowed("force_push_join_leave is on")
+    return _by_presence(config, options, channel, user, is_subscribed=True)
+
+
+def _by_presence(
+    config: ClarionConfig, options: ChannelOptions, channel: str, user: str, is_subscribed: bool
+) -> Decision:
+    return _stranger(config, "presence", options, channel, user, is_subscribed) or _by_option(
         config,
         "presence",
         user,

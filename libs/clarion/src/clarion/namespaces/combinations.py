@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from clarion.namespaces.options import ChannelOptions, Namespace
-from clarion.namespaces.tables import ChannelTable, ClientTable, LimitsTable, SubscriptionTokenTable, TokenTable
+from clarion.namespaces.tables import ChannelTable, ClientTable, LimitsTable, TokenTable
 
 Path = tuple[str, ...]
 
@@ -20,7 +20,8 @@ class Finding(NamedTuple):
 
     Attributes:
         table: the way to their table.
-        options: their names in it; with one of them wrong by itself, nothing can be said of the combination.
+        options: their names in it, none for the whole table; with one of them wrong by itself, nothing can be said of
+            the combination.
         text: what is wrong.
     """
 
@@ -43,15 +44,10 @@ def contradictions(client: ClientTable, channel: ChannelTable, limits: LimitsTab
         previous, current = token.hmac_previous_secret_key.get_secret_value(), token.hmac_secret_key.get_secret_value()
         if previous and previous == current:
             yield Finding(path, ("hmac_previous_secret_key", "hmac_secret_key"), "both HMAC keys are the same one")
-    if isinstance(client.subscription_token, SubscriptionTokenTable):
-        token = client.subscription_token
-        if token.enabled and not (token.has_keys or token.hmac_previous_secret_key.get_secret_value()):
-            yield Finding(
-                ("client", "subscription_token"),
-                ("hmac_secret_key", "rsa_public_key", "ecdsa_public_key", "jwks_public_endpoint"),
-                "without any key no subscription token would be accepted; leave the table out to use those of "
-                "client.token",
-            )
+    own = client.subscription_token
+    if own is not None and own.enabled and not (own.has_keys or own.hmac_previous_secret_key.get_secret_value()):
+        text = "without any key no subscription token is accepted; left out, the keys of client.token count"
+        yield Finding(("client", "subscription_token"), (), text)
     if limits.connection_frame_bytes < limits.publication_bytes:
         yield Finding(
             ("limits",),

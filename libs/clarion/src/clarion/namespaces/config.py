@@ -5,7 +5,6 @@ An option that Clarion does not have is an error that names it and its nearest o
 
 from __future__ import annotations
 
-import copy
 import tomllib
 from functools import cached_property
 from pathlib import Path
@@ -80,7 +79,7 @@ class ClarionConfig(Table):
 
     def warnings(self) -> list[str]:
         """Options without effect, one a line: most likely a mistake, and no reason not to start."""
-        return [_line(finding, finding.options[0]) for finding in idle_options(self.client, self.channel)]
+        return [_line(finding) for finding in idle_options(self.client, self.channel)]
 
 
 def config_load(path: Path) -> ClarionConfig:
@@ -112,13 +111,13 @@ def config_parse(raw: dict[str, Any], where: str = "clarion.toml") -> ClarionCon
     try:
         config = ClarionConfig.model_validate(raw)
     except ValidationError as exc:
-        wrong = tuple(error["loc"] for error in exc.errors(include_url=False, include_input=False))
+        wrong = _locations(exc)
         problems = list(option_problems(exc, raw, ClarionConfig))
         config = _rest(raw, wrong)
     wrong_paths = {option_path(location, raw) for location in wrong}
     for finding in contradictions(config.client, config.channel, config.limits) if config else ():
         if not _is_doubtful(finding, wrong_paths):
-            problems.append(_line(finding, " and ".join(finding.options)))
+            problems.append(_line(finding))
     if problems or config is None:
         raise ConfigInvalid([f"{where}: {problem}" for problem in problems])
     return config
@@ -126,34 +125,67 @@ def config_parse(raw: dict[str, Any], where: str = "clarion.toml") -> ClarionCon
 
 def _rest(raw: dict[str, Any], wrong: tuple[Location, ...]) -> ClarionConfig | None:
     """What is left without the wrong options, so that all of the rest can be checked in the same run."""
-    rest = copy.deepcopy(raw)
-    # From the back, so that a namespace that is taken out does not move the place of another.
-    for location in sorted(wrong, key=lambda parts: [str(part).rjust(20) for part in parts], reverse=True):
-        _remove(rest, location)
-    try:
-        return ClarionConfig.model_validate(rest)
-    except ValidationError:
-        return None
+    rest = _copied(raw)
+    for _ in range(_ROUNDS):
+        _remove(rest, wrong)
+        try:
+            return ClarionConfig.model_validate(rest)
+        except ValidationError as exc:
+            wrong = _locations(exc)
+    return None
 
 
-def _remove(raw: Any, location: Location) -> None:
-    """Take out an option; one that is missing takes its table along, if that is an entry of a list."""
-    *way, last = location
-    tables = [raw]
-    try:
-        for part in way:
-            tables.append(tables[-1][part])
-        del tables[-1][last]
-    except (KeyError, IndexError, TypeError):
-        if way and isinstance(way[-1], int):
-            del tables[-2][way[-1]]
+def _copied(raw: Any, depth: int = 8) -> Any:
+    """A copy down to below the deepest option; a hostile file's nesting has no end."""
+    if depth and isinstance(raw, dict):
+        return {name: _copied(value, depth - 1) for name, value in raw.items()}
+    return [_copied(value, depth - 1) for value in raw] if depth and isinstance(raw, list) else raw
+
+
+_ROUNDS: Final = 3
+"""An option, then the table that cannot be without it, then what that leaves."""
+
+
+def _locations(exc: ValidationError) -> tuple[Location, ...]:
+    return tuple(error["loc"] for error in exc.errors(include_url=False, include_input=False))
+
+
+def _remove(raw: Any, wrong: tuple[Location, ...]) -> None:
+    """Take out wrong options; one that is missing takes its table along, if that is an entry of a list."""
+    entries: set[tuple[Any, ...]] = set()
+    for *way, last in wrong:
+        table = _at(raw, way)
+        if isinstance(table, dict) and last in table:
+            del table[last]
+        elif isinstance(last, int):
+            entries.add((*way, last))
+        elif way and isinstance(way[-1], int):
+            entries.add(tuple(way))
+    # At last and from the back: an entry that is taken out moves the place of those behind it.
+    for *way, place in sorted(entries, key=lambda entry: int(entry[-1]), reverse=True):
+        entry_list = _at(raw, way)
+        if isinstance(entry_list, list) and place < len(entry_list):
+            del entry_list[place]
+
+
+def _at(raw: Any, way: list[Any]) -> Any:
+    """What stands at the end of a way, None if it does not lead there."""
+    for part in way:
+        try:
+            raw = raw[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return raw
 
 
 def _is_doubtful(finding: Finding, wrong_paths: set[str]) -> bool:
     """Whether an option of the finding has been reported for itself: then the combination says nothing."""
     table = ".".join(finding.table)
-    return any(f"{table}.{option}" in wrong_paths for option in finding.options) or table in wrong_paths
+    if not finding.options:
+        return any(path == table or path.startswith(f"{table}.") for path in wrong_paths)
+    return table in wrong_paths or any(f"{table}.{option}" in wrong_paths for option in finding.options)
 
 
-def _line(finding: Finding, options: str) -> str:
-    return f"{'.'.join((*finding.table, options))}: {finding.text}"
+def _line(finding: Finding) -> str:
+    options = [" and ".join(finding.options)] if finding.options else []
+    return f"{'.'.join([*finding.table, *options])}: {finding.text}"

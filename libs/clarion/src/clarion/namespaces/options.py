@@ -156,8 +156,15 @@ class ChannelOptions(Table):
 class Namespace(ChannelOptions):
     """One ``[[channel.namespaces]]`` entry."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9_.-]{2,}$", max_length=64)
+    name: str
     """What stands before the first ``:`` of its channels' names."""
+
+    @field_validator("name")
+    @classmethod
+    def _name_follows_the_rule(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9_.-]{2,64}", name):
+            raise ValueError("2 to 64 characters of A-Z a-z 0-9 _ . -")
+        return name
 
     def name_part(self, channel: str) -> str:
         """What stands after the namespace and its ``:``."""

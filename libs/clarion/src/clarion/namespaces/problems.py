@@ -48,7 +48,7 @@ def _nearest(location: Location, top: type[BaseModel]) -> str:
     here = list(_table_at(location[:-1], top).model_fields)
     if near := difflib.get_close_matches(name, here, n=1):
         return near[0]
-    elsewhere = dict(_all_options(top))
+    elsewhere = dict(reversed(list(_all_options(top))))  # of several, the first
     if near := difflib.get_close_matches(name, elsewhere, n=1):
         return elsewhere[near[0]]
     return difflib.get_close_matches(name, here, n=1, cutoff=0.0)[0]
@@ -72,7 +72,7 @@ def _table_type(annotation: Any) -> type[BaseModel] | None:
 
 
 def _all_options(table: type[BaseModel], path: str = "") -> Iterator[tuple[str, str]]:
-    """Every option's name and its way from the top; of several of one name, the last."""
+    """Every option's name and its way from the top."""
     for name, field in table.model_fields.items():
         yield name, path + name
         if below := _table_type(field.annotation):
