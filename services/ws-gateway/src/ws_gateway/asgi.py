@@ -12,6 +12,9 @@ django.setup()
 from channels.routing import ProtocolTypeRouter  # noqa: E402 - after django.setup()
 from django.core.asgi import get_asgi_application  # noqa: E402
 
+from ws_gateway.endpoints.emulation import EmulationEndpoint  # noqa: E402
+from ws_gateway.endpoints.streams import HttpStreamEndpoint, SseEndpoint  # noqa: E402
+from ws_gateway.endpoints.websocket import WebSocketEndpoint  # noqa: E402
 from ws_gateway.env import env  # noqa: E402
 from ws_gateway.gateway import Gateway  # noqa: E402
 from ws_gateway.health import HealthEndpoint  # noqa: E402
@@ -22,12 +25,17 @@ from ws_gateway.rooms import RoomEndpoint  # noqa: E402
 from ws_gateway.routing import HttpRoutes, WebSocketRoutes  # noqa: E402
 
 gateway = Gateway(env)
+endpoints = {
+    "/connection/http_stream": HttpStreamEndpoint(gateway),
+    "/connection/sse": SseEndpoint(gateway),
+    "/emulation": EmulationEndpoint(gateway),
+}
 lab_pages = LabPages(get_asgi_application()) if env.lab_enabled else None
 lab_sockets = LabSockets(websocket_urlpatterns, gateway.origins) if env.lab_enabled else None
 application = ProtocolTypeRouter(
     {
-        "http": HttpRoutes(HealthEndpoint(gateway), lab_pages),
-        "websocket": WebSocketRoutes(RoomEndpoint(gateway), lab_sockets),
+        "http": HttpRoutes(endpoints, HealthEndpoint(gateway), lab_pages),
+        "websocket": WebSocketRoutes(WebSocketEndpoint(gateway), RoomEndpoint(gateway), lab_sockets),
         "lifespan": gateway.lifespan,
     }
 )

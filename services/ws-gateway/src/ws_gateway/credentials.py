@@ -57,7 +57,7 @@ async def identity_of(scope: Scope, secret: str, timeout_s: float) -> Identity:
     if not has_session_cookie(scope):  # anonymous: no thread hop, no query
         return Identity()
     async with asyncio.timeout(timeout_s):
-        return Identity(user=await _session_user(scope))
+        return Identity(user=await session_user(scope))
 
 
 def has_session_cookie(scope: Scope) -> bool:
@@ -66,7 +66,7 @@ def has_session_cookie(scope: Scope) -> bool:
     return f"{settings.SESSION_COOKIE_NAME}=" in (header_of(scope, b"cookie") or "")
 
 
-async def _session_user(scope: Scope) -> str:
+async def session_user(scope: Scope) -> str:
     """The signed-in user's id by stock middleware, "" if nobody is."""
     found: list[str] = []
 

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from typing import Any, cast
 
 import structlog
 from channels.layers import get_channel_layer
 
+from clarion import __version__
+from clarion.ids import uuid7
 from clarion.layers import ClarionChannelLayer
+from clarion.rpc import methods_load
+from clarion.streams import Streams
+from clarion.tokens import TokenVerifier
+from ws_gateway.clients import Clients
+from ws_gateway.control import Control
 from ws_gateway.env import GatewayEnv
 from ws_gateway.hub import Hub
+from ws_gateway.presence import Presence
+from ws_gateway.protocol.session import Rules
 
 log = structlog.stdlib.get_logger("ws_gateway")
 
 
 class Gateway:
-    """The hub, the channel layer, and what the environment says."""
+    """What the endpoints share: the hub, the channel layer, the streams, presence, clients, and the configuration."""
 
     def __init__(self, env: GatewayEnv) -> None:
         self.node = env.node
@@ -26,20 +36,74 @@ class Gateway:
         self.join_timeout_s = env.join_timeout_s
         self.origins = frozenset(origin.lower() for origin in (env.public_url, *self.config.client.allowed_origins))
         self.layer = cast("ClarionChannelLayer", get_channel_layer())
-        self.hub = Hub(
-            env.redis_urls, prefix=env.layer_prefix, decode=self.layer.deserialize, timeout_s=env.redis_timeout_s
+        decode = self.layer.deserialize
+        self.streams = Streams(
+            env.redis_urls,
+            config=self.config,
+            decode=decode,
+            prefix=env.layer_prefix,
+            timeout_s=env.redis_timeout_s,
         )
+        self.hub = Hub(
+            env.redis_urls,
+            prefix=env.layer_prefix,
+            decode=decode,
+            streams=self.streams,
+            config=self.config,
+            timeout_s=env.redis_timeout_s,
+        )
+        self.presence = Presence(
+            env.redis_urls,
+            node=env.node,
+            prefix=env.layer_prefix,
+            timeout_s=env.redis_timeout_s,
+            layer=self.layer,
+            facts=self._facts,
+        )
+        self.clients = Clients()
+        self.control = Control(self, env.layer_prefix)
+        self.methods = methods_load(env.rpc_modules)
+        self.rules = Rules(
+            self.config,
+            TokenVerifier(self.config, self.token_secret),
+            node=env.node,
+            version=f"clarion {__version__}",
+            methods=self.methods,
+            wall=time.time,
+            connections_of=self.clients.count_of,
+        )
+        self.now = time.monotonic
+        self._started_at = time.monotonic()
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def new_id(self) -> str:
+        """An id for a connection: unique, ordered by time, no secret."""
+        return str(uuid7())
+
+    def _facts(self) -> dict[str, str | int]:
+        """What other services may know of this node."""
+        return {
+            "name": self.node,
+            "version": __version__,
+            "num_clients": self.clients.count,
+            "num_users": self.clients.users,
+            "num_channels": len(self.hub.channels()),
+            "uptime": int(time.monotonic() - self._started_at),
+        }
 
     async def lifespan(self, _scope: dict[str, Any], receive: Any, send: Any) -> None:
         """ASGI's lifespan: listen to Redis from the server's start to its end."""
         await receive()  # lifespan.startup
         self.hub.start()
+        self.control.start()
+        self.presence.start()
         log.info("gateway.started", node=self.node)
         await send({"type": "lifespan.startup.complete"})
         await receive()  # lifespan.shutdown
         await self._finish_tasks()
+        await self.presence.stop()
         await self.hub.stop()
+        await self.streams.close()
         await self.layer.flush()
         log.info("gateway.stopped", node=self.node)
         await send({"type": "lifespan.shutdown.complete"})

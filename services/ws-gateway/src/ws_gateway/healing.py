@@ -231,6 +231,23 @@ class Healer:
                 return None
         return None
 
+    async def latest(self, group: Group) -> list[Kept]:
+        """The newest publication that has been delivered, if the stream holds one.
+
+        Raises:
+            ChannelLayerUnavailable: Redis did not answer in time.
+        """
+        stream = _stream_of(group)
+        for _ in range(RECOVER_ROUNDS):
+            delivered = stream.delivered
+            found = await self._streams.read(group.channel, since=delivered + 1, limit=1, reverse=True)
+            if delivered == stream.delivered or not found.publications:
+                return [Kept(publication) for publication in found.publications]
+            kept = stream.recent_since(stream.delivered - 1, _now())
+            if kept:
+                return kept
+        return [Kept(publication) for publication in found.publications]
+
     async def _catch_up(self, group: Group, offset: int) -> bool:
         stream = _stream_of(group)
         found = await self._streams.read(group.channel, since=max(0, stream.offset), limit=None)

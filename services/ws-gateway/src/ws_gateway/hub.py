@@ -86,6 +86,7 @@ class Hub:
         self._decode = decode
         self._config = config
         self._groups: dict[bytes, Group] = {}
+        self._listeners: dict[bytes, Callable[[bytes], None]] = {}
         self._waiting_bytes = 0
         self._paused = False
         self.undecodable = 0
@@ -156,6 +157,22 @@ class Hub:
             group.holds -= 1
             self._drop_if_empty(group)
 
+    async def recover_latest(self, channel: str, since: int, epoch: str) -> Recovered:
+        """Find the newest publication of a channel that keeps its latest state (cache mode); within :meth:`holding`.
+
+        Its ``ok`` says whether there is one; it is not sent to a client that has it already.
+        """
+        group = self._group(channel)
+        assert group is not None
+        stream = group.stream
+        if stream is None or self.healer is None:
+            return Recovered(ok=False, publications=[], offset=0, epoch="")
+        has_newest = epoch == stream.epoch and since == stream.delivered > 0
+        found = [] if has_newest else await self.healer.latest(group)
+        return Recovered(
+            ok=has_newest or bool(found), publications=found, offset=max(0, stream.delivered), epoch=stream.epoch
+        )
+
     def join(self, channel: str, member: Member, wire: Wire = PLAIN) -> None:
         """Make somebody a member; only within :meth:`holding`, or in the same turn as :meth:`is_ready`."""
         group = self._group(channel)
@@ -193,6 +210,11 @@ class Hub:
             ok=found is not None, publications=found or [], offset=max(0, stream.delivered), epoch=stream.epoch
         )
 
+    def listen(self, name: str, handler: Callable[[bytes], None]) -> None:
+        """Hear a Redis channel that is no group's, for as long as the process lives."""
+        self._listeners[name.encode()] = handler
+        self._subscriber.subscribe(name)
+
     def channels(self) -> dict[str, int]:
         """Every channel that has members here, with their number."""
         return {group.channel: group.size for group in self._groups.values() if group.size}
@@ -217,7 +239,9 @@ class Hub:
         groups = self._groups
         for name, payloads in messages.items():
             group = groups.get(name)
-            if group is None:  # left between Redis's send and our read
+            if group is None:  # left between Redis's send and our read, or no group's name
+                for payload in payloads if name in self._listeners else ():
+                    self._listeners[name](payload)
                 continue
             events = self._events(payloads)
             stream = group.stream

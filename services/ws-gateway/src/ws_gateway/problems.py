@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
 from ws_gateway.credentials import header_of
 
 CONTENT_TYPE: Final = b"application/problem+json"
-_CODES: Final = {403: "permission_denied", 404: "not_found"}
+_CODES: Final = {
+    400: "request_invalid",
+    403: "permission_denied",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+    503: "layer_unavailable",
+    505: "http_version",
+}
 _DETAILS: Final = {403: "You may not do that.", 404: "There is nothing here."}
 
 
 def problem(scope: dict[str, Any], status: int, detail: str = "") -> bytes:
-    """The body of a 403 or a 404."""
+    """The body of a refusal."""
     document = {
         "type": f"urn:clarion:problem:{_CODES[status]}",
         "title": HTTPStatus(status).phrase,
         "status": status,
-        "detail": detail or _DETAILS[status],
+        "detail": detail or _DETAILS.get(status, ""),
         "code": _CODES[status],
         "request_id": header_of(scope, b"x-request-id") or "",
     }
@@ -32,3 +41,17 @@ async def refuse_handshake(scope: dict[str, Any], receive: Any, send: Any, statu
     headers = [(b"content-type", CONTENT_TYPE)]
     await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": problem(scope, status, detail)})
+
+
+async def answer_problem(
+    scope: dict[str, Any],
+    send: Any,
+    status: int,
+    detail: str = "",
+    headers: Sequence[tuple[bytes, bytes]] = (),
+) -> None:
+    """Answer an HTTP request with a problem document."""
+    body = problem(scope, status, detail)
+    lines = [(b"content-type", CONTENT_TYPE), (b"content-length", str(len(body)).encode()), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": lines})
+    await send({"type": "http.response.body", "body": body})

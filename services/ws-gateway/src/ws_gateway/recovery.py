@@ -17,6 +17,8 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from msgspec import Raw
+
 from clarion.publications import Publication
 from clarion.streams import Slice
 from ws_gateway.events import Event
@@ -35,8 +37,8 @@ class Kept:
 
     def __init__(self, publication: Publication) -> None:
         self.publication = publication
-        self.json: bytes | None = None
-        self.protobuf: bytes | None = None
+        self.json: Raw | None = None
+        self.protobuf: Raw | None = None
 
 
 class Stream:
@@ -54,8 +56,8 @@ class Stream:
     """
 
     __slots__ = (
-        "_held", "_held_dropped", "_recent", "_recent_used", "catching_up", "delivered", "epoch", "is_healing", "is_quiet", "offset",
-        "positioned", "reads",
+        "_held", "_held_dropped", "_recent", "_recent_used", "catching_up", "delivered", "epoch", "is_healing",
+        "is_quiet", "offset", "positioned", "reads",
     )  # fmt: skip
 
     def __init__(self, positioned: asyncio.Future[None]) -> None:

@@ -13,7 +13,7 @@ from typing import Annotated, Final, TypeAlias
 from msgspec import Meta, Raw, Struct
 
 Id: TypeAlias = Annotated[int, Meta(ge=0, le=2**32 - 1)]
-Offset: TypeAlias = Annotated[int, Meta(ge=0, le=2**64 - 1)]
+Offset: TypeAlias = Annotated[int, Meta(ge=0)]
 
 NO_DATA: Final = Raw(b"")
 

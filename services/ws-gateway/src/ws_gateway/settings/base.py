@@ -14,6 +14,7 @@ SECRET_KEY = env.secret_key.get_secret_value()
 DEBUG = False  # also in development: no traceback ever leaves
 ALLOWED_HOSTS = env.host_names
 CLARION_PUBLIC_URL = env.public_url
+CLARION_LAB = env.lab_enabled
 CLARION_NODE = env.node
 CLARION_LAB_TASKS = lab_tasks_channel(env.layer_prefix)
 ROOT_URLCONF = "ws_gateway.urls"
@@ -41,6 +42,7 @@ TEMPLATES = [
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
+                "clarion.pages.context.pages",
                 "ws_gateway.lab.context.here",
             ]
         },

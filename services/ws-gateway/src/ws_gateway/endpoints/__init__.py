@@ -1,0 +1,1 @@
+"""Thin shells between the server and what the gateway speaks: one module an endpoint."""
