@@ -9,7 +9,14 @@ SECRET_KEY = "only-for-tests-only-for-tests-only-for-tests"
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
 INSTALLED_APPS = [*SHARED_APPS, "django.contrib.staticfiles", "clarion.pages"]
 CLARION_PUBLIC_URL = "https://push.example"
+CLARION_LAB = True
 STATIC_URL = "/static/"
-TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {"context_processors": ["clarion.pages.context.pages"]},
+    }
+]
 CHANNEL_LAYERS = {"default": {"BACKEND": "clarion.layers.ClarionChannelLayer", "CONFIG": {"timeout_s": 1.0}}}
 USE_TZ = True

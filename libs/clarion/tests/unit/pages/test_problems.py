@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.http import Http404, HttpRequest
 from django.test import RequestFactory
+from pytest_django import Settings
 
 from clarion.pages import problems
 from clarion.pages.problems import bad_request, not_found, permission_denied, server_error, wants_problem
@@ -64,3 +65,11 @@ def test_server_error_without_its_template_is_plain_text(monkeypatch: pytest.Mon
     response = server_error(RequestFactory().get("/", headers={"X-Request-ID": "abcdefgh"}))
     assert (response.status_code, response.headers["Content-Type"]) == (500, "text/plain; charset=utf-8")
     assert "logged as abcdefgh" in response.content.decode()
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_a_page_leads_to_the_lab_where_there_is_one(settings: Settings, is_on: bool) -> None:
+    """The foot of every page, as the deployment has it."""
+    settings.CLARION_LAB = is_on
+    page = not_found(RequestFactory().get("/x"), Http404())
+    assert ('href="/lab/"' in page.content.decode()) is is_on

@@ -13,6 +13,7 @@ DEBUG = False  # also in development: no traceback ever leaves
 SECRET_KEY = env.secret_key.get_secret_value()
 ALLOWED_HOSTS = env.host_names
 CLARION_PUBLIC_URL = env.public_url
+CLARION_LAB = env.lab_enabled
 ROOT_URLCONF = "http_api.urls"
 WSGI_APPLICATION = "http_api.wsgi.application"
 
@@ -52,6 +53,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "clarion.pages.context.pages",
             ]
         },
     }
