@@ -104,14 +104,23 @@ class PresenceReading:
 
     def read(self, channel: str) -> Steps[Members]:
         """Who is in a channel."""
-        entries = yield from self._entries(channel)
-        decode = self._decode
-        return {client.decode(): decode(entry.leave)["info"] for client, entry in entries.items()}
+        members: Members = {}
+
+        def take(client: bytes, entry: Entry) -> None:
+            members[client.decode()] = self._decode(entry.leave)["info"]
+
+        yield from self._entries(channel, take)
+        return members
 
     def stats(self, channel: str) -> Steps[Stats]:
         """How many are in a channel."""
-        entries = yield from self._entries(channel)
-        return Stats(len(entries), len({entry.user for entry in entries.values()}))
+        users: dict[bytes, bytes] = {}
+
+        def take(client: bytes, entry: Entry) -> None:
+            users[client] = entry.user
+
+        yield from self._entries(channel, take)
+        return Stats(len(users), len(set(users.values())))
 
     def nodes(self) -> Steps[list[Facts]]:
         """The facts of all live gateways, from any one shard."""
@@ -122,20 +131,19 @@ class PresenceReading:
         found = yield [("HGET", redis_node(self._prefix, uid.decode()), "f") for uid in uids]
         return [msgspec.json.decode(facts) for facts in found if facts]
 
-    def _entries(self, channel: str) -> Steps[dict[bytes, Entry]]:
-        """By pages, each a bounded step for Redis; whoever was there from first to last is found, once."""
+    def _entries(self, channel: str, take: Callable[[bytes, Entry], None]) -> Steps[None]:
+        """By pages, each a bounded step for Redis and for an event loop; one entry may come twice."""
         key = redis_presence(self._prefix, channel)
         time_answer, scores, page = yield [("TIME",), self._beats(), ("HSCAN", key, 0, "COUNT", _PAGE_ENTRIES)]
         live = _live(time_answer, scores)
-        entries: dict[bytes, Entry] = {}
         while True:
             cursor, values = page
             for client, value in values.items():
                 entry = Entry.of(value)
                 if entry.is_kept and entry.node in live:
-                    entries[client] = entry
+                    take(client, entry)
             if not cursor:
-                return entries
+                return
             (page,) = yield [("HSCAN", key, cursor, "COUNT", _PAGE_ENTRIES)]
 
     def _beats(self) -> Words:

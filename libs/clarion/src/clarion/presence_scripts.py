@@ -16,8 +16,8 @@ from clarion.redis_scripts import Script
 _DROP: Final = r"""
 local function drop(node, member, presence, group)
   local client, channel = string.match(member, '^(%S+) (%S+)$')
-  local value = client and redis.call('HGET', presence .. channel, client)
-  if not value or string.sub(value, 1, #node + 1) ~= node .. '\0' then return end
+  local value = client and redis.pcall('HGET', presence .. channel, client)
+  if type(value) ~= 'string' or string.sub(value, 1, #node + 1) ~= node .. '\0' then return end
   redis.call('HDEL', presence .. channel, client)
   local flags = string.find(value, '\0', #node + 2, true) + 1
   if tonumber(string.sub(value, flags, flags)) >= 2 then

@@ -1,4 +1,4 @@
-"""One gateway's presence on one Redis: written in bulk, kept alive, and looked after when another gateway dies.
+"""One gateway's presence on one Redis: written in bulk, and kept alive.
 
 One task writes: what came while a write was under way goes with the next one. So the order in which things were done
 is the order in which they are told, and a storm of clients costs few round trips. A write whose answer was lost is
@@ -22,14 +22,13 @@ from redis.asyncio import Redis
 
 from clarion.connections import REDIS_ERRORS
 from clarion.errors import ChannelLayerUnavailable
-from clarion.layers import ClarionChannelLayer
 from clarion.names import redis_group, redis_node, redis_node_entries, redis_nodes, redis_presence
-from clarion.presence import DEAD_S, Facts
-from clarion.presence_scripts import BEAT, FAREWELL, REAP, WRITE
+from clarion.presence import Facts
+from clarion.presence_scripts import BEAT, FAREWELL, WRITE
 from clarion.redis_commands import Command
 from clarion.redis_scripts import Script
 from clarion.streams import command_send
-from ws_gateway.presence_changes import Change, Kind, join_of, leave_of
+from ws_gateway.presence.changes import Change, Entries, Kind
 
 log = structlog.stdlib.get_logger("ws_gateway.presence")
 
@@ -37,13 +36,7 @@ BEAT_S: Final = 2.5
 """Two heartbeats may fail before a gateway counts as dead."""
 
 LATE_S: Final = 3.5
-"""A longer gap between heartbeats, and Redis may have been away for all: then nobody is judged for ``GRACE_S``."""
-
-GRACE_S: Final = 4.0
-"""Longer than any gateway takes to come back to a Redis that is there again."""
-
-LOOK_S: Final = 0.75
-"""How often, on average, a gateway looks for dead ones. With ``DEAD_S`` this keeps the promise of 10 s."""
+"""A longer gap between heartbeats counts as an interruption: Redis may have been away, and for others, too."""
 
 NODE_TTL_S: Final = 15
 """How long Redis keeps a silent gateway's facts."""
@@ -65,34 +58,33 @@ class PresenceShard:
     """This gateway's entries on one Redis.
 
     Args:
-        writer: a client with a connection for this alone.
-        reader: a client for the rest.
+        client: with a connection for this alone.
         uid: of this process.
+        prefix: the channel layer's prefix.
+        entries: makes them.
         facts: of this gateway.
     """
 
     def __init__(
         self,
+        client: Redis,
         *,
-        writer: Redis,
-        reader: Redis,
         uid: str,
         prefix: str,
-        layer: ClarionChannelLayer,
+        entries: Entries,
         facts: Callable[[], Facts],
     ) -> None:
         self.entries: dict[bytes, bytes] = {}
         """What Redis has of this gateway: values by ``<client> <channel>``."""
-        self._writer = writer
-        self._reader = reader
+        self._client = client
         self._uid = uid
-        self._layer = layer
+        self._make = entries
         self._facts = facts
         self._nodes, self._node = redis_nodes(prefix), redis_node(prefix, uid)
         self._node_entries = redis_node_entries(prefix, uid)
         self._prefixes = redis_presence(prefix, ""), redis_group(prefix, "")
-        self._node_prefixes = redis_node(prefix, ""), redis_node_entries(prefix, "")
         self._waiting: OrderedDict[Change, None] = OrderedDict()
+        self._entering = 0
         self._sent: list[Change] = []
         self._again: deque[bytes] = deque()
         self._scanned: int | None = None
@@ -101,24 +93,23 @@ class PresenceShard:
         self._beat_due = 0.0
         self._delay_s = 0.0
         self._has_work, self._is_idle = asyncio.Event(), asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Start the tasks that write and look after others."""
-        loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._write_all()), loop.create_task(self._look())]
+        """Begin to beat and to write."""
+        self._task = asyncio.get_running_loop().create_task(self._write_all())
 
     async def stop(self) -> None:
         """Write what waits, within ``STOP_S``, and forget this node."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(STOP_S):
-                await self._is_idle.wait()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        with suppress(*REDIS_ERRORS):
-            await self._run(self._reader, FAREWELL, 3, self._nodes, self._node, self._node_entries, self._uid)
-        await self._writer.aclose(close_connection_pool=True)
+        if self._task is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STOP_S):
+                    await self._is_idle.wait()
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            with suppress(*REDIS_ERRORS):
+                await self._run(FAREWELL, 3, self._nodes, self._node, self._node_entries, self._uid)
+        await self._client.aclose(close_connection_pool=True)
 
     # What is to be written
 
@@ -128,17 +119,19 @@ class PresenceShard:
         Raises:
             ChannelLayerUnavailable: too many wait already.
         """
-        if len(self._waiting) >= ENTERING_MAX:
+        if self._entering >= ENTERING_MAX:
             raise ChannelLayerUnavailable("too many clients wait to be written to Redis")
+        self._entering += 1
         self._put(change)
 
     def take_back(self, change: Change) -> None:
         """Undo an enter that was added: nobody waits for it any more."""
         if change in self._waiting:
             del self._waiting[change]
+            self._entering -= 1
         elif change in self._sent:
             change.is_taken_back = True
-            self._put(Change(Kind.LEAVE, change.key, message=leave_of(change.value)))
+            self._put(self._make.leave(change.key, change.value))
         else:
             self.leave(change.key)
 
@@ -146,7 +139,7 @@ class PresenceShard:
         """Write soon that somebody has left; nothing happens if they are not there."""
         value = self.entries.pop(key, None)
         if value is not None:
-            self._put(Change(Kind.LEAVE, key, message=leave_of(value)))
+            self._put(self._make.leave(key, value))
 
     def _put(self, change: Change) -> None:
         self._waiting[change] = None
@@ -194,10 +187,11 @@ class PresenceShard:
         while self._again and len(batch) < BATCH_CHANGES // 2 and size < BATCH_BYTES:
             key = self._again.popleft()
             if (value := self.entries.get(key)) is not None:
-                batch.append(Change(Kind.AGAIN, key, value, join_of(self._layer, value)))
+                batch.append(self._make.again(key, value))
                 size += batch[-1].size
         while self._waiting and len(batch) < BATCH_CHANGES and size < BATCH_BYTES:
             change, _ = self._waiting.popitem(last=False)
+            self._entering -= change.kind is Kind.ENTER
             batch.append(change)
             size += change.size
         if batch:
@@ -208,7 +202,7 @@ class PresenceShard:
         number = b"%d" % self._number
         words = [word for change in self._sent for word in change.words]
         keys = (2, self._node, self._node_entries)
-        before = await self._run(self._writer, WRITE, *keys, self._uid, number, *self._prefixes, NODE_TTL_S, *words)
+        before = await self._run(WRITE, *keys, self._uid, number, *self._prefixes, NODE_TTL_S, *words)
         sent, self._sent = self._sent, []
         for change in sent:
             if change.kind is Kind.ENTER and not change.is_taken_back:
@@ -223,7 +217,7 @@ class PresenceShard:
     async def _beat(self) -> None:
         facts = msgspec.json.encode(self._facts())
         late_ms = round(LATE_S * 1000)
-        before = await self._run(self._writer, BEAT, 2, self._nodes, self._node, self._uid, facts, NODE_TTL_S, late_ms)
+        before = await self._run(BEAT, 2, self._nodes, self._node, self._uid, facts, NODE_TTL_S, late_ms)
         self._beat_due = asyncio.get_running_loop().time() + BEAT_S * random.uniform(0.9, 1.1)  # noqa: S311 - jitter
         if before != self._remembered and not (self._sent and before == b"%d" % self._number):
             self._remembered = before
@@ -237,7 +231,8 @@ class PresenceShard:
 
     async def _scan(self, cursor: int) -> None:
         """Look at some of what Redis has of this gateway: after a loss it may have again what had been removed."""
-        cursor, keys = await self._reader.sscan(self._node_entries, cursor, count=_SCAN_ENTRIES)
+        words = ("SSCAN", self._node_entries, cursor, "COUNT", _SCAN_ENTRIES)
+        cursor, keys = await command_send(self._client, Command(0, None, words))
         waiting = {change.key for change in self._waiting}
         for key in keys:
             if key not in self.entries and key not in waiting:
@@ -250,20 +245,5 @@ class PresenceShard:
         self._delay_s = min(max(RETRY_FIRST_S, 2 * self._delay_s), RETRY_MOST_S)
         await asyncio.sleep(self._delay_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
 
-    # Looking after others
-
-    async def _look(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK_S * random.uniform(0.67, 1.33))  # noqa: S311 - not all at once
-            # The writer says so when Redis is away.
-            with suppress(*REDIS_ERRORS):
-                await self._reap()
-
-    async def _reap(self) -> None:
-        times_ms = [round(1000 * seconds) for seconds in (DEAD_S, LATE_S, GRACE_S)]
-        words = (1, self._nodes, self._uid, *times_ms, BATCH_CHANGES, *self._prefixes, *self._node_prefixes)
-        while found := await self._run(self._reader, REAP, *words):
-            log.warning("node.reaped", node=found[0].decode(), entries=found[1])
-
-    async def _run(self, client: Redis, script: Script, *words: Any) -> Any:
-        return await command_send(client, Command(0, script, words))
+    async def _run(self, script: Script, *words: Any) -> Any:
+        return await command_send(self._client, Command(0, script, words))

@@ -19,9 +19,10 @@ from clarion.connections import REDIS_ERRORS, async_options
 from clarion.errors import ChannelLayerUnavailable
 from clarion.layers import ClarionChannelLayer
 from clarion.presence import READ_DEADLINE_S, Facts, Members, PresenceReading, Result, Stats, Steps, Words
-from ws_gateway.presence_changes import Change, Kind, entry_key, entry_value, join_of
-from ws_gateway.presence_reads import SharedReads
-from ws_gateway.presence_shard import PresenceShard
+from ws_gateway.presence.changes import Entries, entry_key
+from ws_gateway.presence.reads import SharedReads
+from ws_gateway.presence.reaper import Reaper
+from ws_gateway.presence.shard import PresenceShard
 
 _READ_CONNECTIONS: Final = 8
 
@@ -50,23 +51,21 @@ class Presence:
     ) -> None:
         self.uid = uuid.uuid4().hex[:16]
         """Of this process: one that is started again under the same name is another."""
-        self._node = self.uid.encode()
         self._timeout_s = timeout_s
-        self._layer = layer
+        self._entries = Entries(self.uid, layer)
         self._reading = PresenceReading(prefix=prefix, shards=len(urls), decode=layer.deserialize)
         self._readers = [_client(url, timeout_s, _READ_CONNECTIONS) for url in urls]
         self._shards = [
             PresenceShard(
-                # A connection of its own: the heartbeat never waits for readers.
-                writer=_client(url, timeout_s, 1),
-                reader=reader,
+                _client(url, timeout_s, 1),  # of its own: the heartbeat never waits for readers
                 uid=self.uid,
                 prefix=prefix,
-                layer=layer,
+                entries=self._entries,
                 facts=lambda: {"uid": self.uid, "name": node, **facts()},
             )
-            for url, reader in zip(urls, self._readers, strict=True)
+            for url in urls
         ]
+        self._reapers = [Reaper(reader, uid=self.uid, prefix=prefix) for reader in self._readers]
         self._members = SharedReads(lambda channel: self._drive(channel, self._reading.read(channel)))
         self._stats = SharedReads(lambda channel: self._drive(channel, self._reading.stats(channel)))
 
@@ -74,9 +73,12 @@ class Presence:
         """Begin to say that this gateway lives, and to look after those that do not; Redis may not be there yet."""
         for shard in self._shards:
             shard.start()
+        for reaper in self._reapers:
+            reaper.start()
 
     async def stop(self) -> None:
         """Write what is still to be written, within a few seconds, and say goodbye."""
+        await asyncio.gather(*(reaper.stop() for reaper in self._reapers))
         await asyncio.gather(*(shard.stop() for shard in self._shards))
         await self._members.stop()
         await self._stats.stop()
@@ -101,8 +103,7 @@ class Presence:
             ChannelLayerUnavailable: protocol error 100; not within ``timeout_s``. The client is not in the channel.
         """
         shard = self._shards[self._reading.shard_of(channel)]
-        value = entry_value(self._layer, self._node, info, is_kept=is_kept, is_told=is_told)
-        change = Change(Kind.ENTER, entry_key(channel, client), value, join_of(self._layer, value))
+        change = self._entries.enter(channel, client, info, is_kept=is_kept, is_told=is_told)
         written = change.written = asyncio.get_running_loop().create_future()
         shard.add(change)
         try:

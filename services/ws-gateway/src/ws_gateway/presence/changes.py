@@ -12,7 +12,7 @@ from ws_gateway.events import membership_message
 
 
 class Kind(enum.StrEnum):
-    """What is done to an entry; the values are the script's."""
+    """What is done to an entry; the values are the script's (:data:`clarion.presence_scripts.WRITE`)."""
 
     ENTER = "enter"
     """Write it and tell the channel."""
@@ -48,7 +48,7 @@ class Change:
     @property
     def size(self) -> int:
         """About how many bytes it has on the way to Redis."""
-        return 2 * len(self.key) + len(self.value) + len(self.message)
+        return len(self.key) + len(self.value) + len(self.message)
 
     @property
     def words(self) -> tuple[Any, ...]:
@@ -62,23 +62,38 @@ def entry_key(channel: str, client: str) -> bytes:
     return f"{client} {channel}".encode()
 
 
-def entry_value(
-    layer: ClarionChannelLayer, node: bytes, info: dict[str, Any], *, is_kept: bool, is_told: bool
-) -> bytes:
-    """What Redis holds of a client in a channel."""
-    leave = layer.serialize(membership_message(is_join=False, info=info))
-    return Entry(node, info.get("user", "").encode(), is_kept, is_told, leave).value
+class Entries:
+    """Makes and reads this gateway's entries.
 
+    Args:
+        node: the uid of this process.
+        layer: serialises what channels are told.
+    """
 
-def join_of(layer: ClarionChannelLayer, value: bytes) -> bytes:
-    """What the channel is told of an entry that is written; empty: nothing."""
-    entry = Entry.of(value)
-    if not entry.is_told:
-        return b""
-    return layer.serialize(membership_message(is_join=True, info=layer.deserialize(entry.leave)["info"]))
+    def __init__(self, node: str, layer: ClarionChannelLayer) -> None:
+        self._node = node.encode()
+        self._layer = layer
 
+    def enter(self, channel: str, client: str, info: dict[str, Any], *, is_kept: bool, is_told: bool) -> Change:
+        """Somebody comes.
 
-def leave_of(value: bytes) -> bytes:
-    """What the channel is told of an entry that is removed; empty: nothing."""
-    entry = Entry.of(value)
-    return entry.leave if entry.is_told else b""
+        Raises:
+            MessageTooLarge: the info has over 1 MiB.
+        """
+        leave = self._layer.serialize(membership_message(is_join=False, info=info))
+        value = Entry(self._node, info.get("user", "").encode(), is_kept, is_told, leave).value
+        return Change(Kind.ENTER, entry_key(channel, client), value, self._join(info) if is_told else b"")
+
+    def again(self, key: bytes, value: bytes) -> Change:
+        """Somebody is there, whatever Redis has."""
+        entry = Entry.of(value)
+        join = self._join(self._layer.deserialize(entry.leave)["info"]) if entry.is_told else b""
+        return Change(Kind.AGAIN, key, value, join)
+
+    def leave(self, key: bytes, value: bytes) -> Change:
+        """Somebody goes."""
+        entry = Entry.of(value)
+        return Change(Kind.LEAVE, key, message=entry.leave if entry.is_told else b"")
+
+    def _join(self, info: dict[str, Any]) -> bytes:
+        return self._layer.serialize(membership_message(is_join=True, info=info))
