@@ -135,21 +135,23 @@ class Healer:
     async def _check(self, groups: list[Group]) -> None:
         for start in range(0, len(groups), CHECK_CHANNELS):
             some = [group for group in groups[start : start + CHECK_CHANNELS] if self._is_current(group)]
+            before = [_stream_of(group).offset for group in some]
             try:
                 tops = await self._streams.positions([group.channel for group in some])
             except ClarionError as exc:
                 log.warning("positions.unread", error=exc.code, channels=len(some))
                 return  # Redis went again: its return brings the next check
-            for group in some:
-                self._compare(group, tops.get(group.channel))
+            for group, offset in zip(some, before, strict=True):
+                self._compare(group, offset, tops.get(group.channel))
 
-    def _compare(self, group: Group, top: Position | None) -> None:
+    def _compare(self, group: Group, before: int, top: Position | None) -> None:
         stream = _stream_of(group)
         if top is None or stream.is_healing or not self._is_current(group):
             return
         if stream.offset < 0:
             self.find_position(group, None)
-        elif top.epoch != stream.epoch or top.offset > stream.offset:
+        elif top.epoch != stream.epoch or top.offset > stream.offset or top.offset < before:
+            # Behind what had been seen before: Redis came back with older data. That is a lost position, too.
             stream.is_healing = True
             self.heal(group)
 
