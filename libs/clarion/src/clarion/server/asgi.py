@@ -1,5 +1,9 @@
 """Drives an ASGI application over a WebSocket, until it returns or hands the socket to a session.
 
+``websocket.accept`` takes three keys more than ASGI's: ``clarion.session`` (see :mod:`clarion.server.session`);
+``clarion.max_size``, bytes of a message, in place of the server's limit; ``clarion.ping``, False for a protocol that
+has pings of its own.
+
 Source: the ASGI specification, "WebSocket", version 2.4, with its extension ``websocket.http.response``.
 """
 
@@ -112,9 +116,13 @@ class Application:
             return
         if self._phase is not Phase.CONNECTING:
             raise ValueError("the connection was answered already")
+        size = message.get("clarion.max_size")
+        if not (size is None or (isinstance(size, int) and size > 0)):
+            raise ValueError(f"clarion.max_size is a number of bytes, not {size!r}")
         answer = accepted(self._answer, self._offered, message.get("subprotocol"), message.get("headers") or ())
         self._phase = Phase.ACCEPTED if session is None else Phase.DETACHED
-        self._socket.accept(answer, self if session is None else session)
+        has_pings = message.get("clarion.ping", True)
+        self._socket.accept(answer, self if session is None else session, max_bytes=size, has_pings=has_pings)
 
     async def _send(self, message: Message) -> None:
         if self._phase is Phase.CLOSED:

@@ -44,8 +44,3 @@ class Shared:
     app_close_timeout_s: float
     sockets: set[Connection] = field(default_factory=set)
     applications: set[Application] = field(default_factory=set)
-
-    @property
-    def max_fragments(self) -> int:
-        """Frames that one message may have: empty ones pass every limit on bytes (trap 20)."""
-        return max(1024, (self.max_message_bytes or 4 * 2**20) // 64)

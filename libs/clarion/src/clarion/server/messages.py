@@ -40,6 +40,11 @@ class Fragments:
         return decoded(self._data) if self._is_text else bytes(self._data)
 
 
+def max_fragments(max_message_bytes: int | None) -> int:
+    """Frames that one message may have: empty ones pass every limit on bytes (trap 20)."""
+    return max(1024, (max_message_bytes or 4 * 2**20) // 64)
+
+
 def decoded(data: bytes | bytearray | memoryview) -> str:
     """Return a text message.
 

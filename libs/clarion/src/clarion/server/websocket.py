@@ -13,7 +13,7 @@ from websockets.server import ServerProtocol
 from clarion.server.connection import CLOSE_TIMEOUT_S, Connection, Driver
 from clarion.server.frames import PING, close_code, close_reason
 from clarion.server.handshake import quiet
-from clarion.server.messages import Fragments, MessageInvalid, decoded
+from clarion.server.messages import Fragments, MessageInvalid, decoded, max_fragments
 from clarion.server.wheel import TICK_S
 from clarion.server.writer import call_soon
 
@@ -51,6 +51,7 @@ class WebSocket(Connection):
         "_fragments",
         "_heard",
         "_held",
+        "_interval_s",
         "_patience",
         "_pinged",
         "_protocol",
@@ -71,6 +72,7 @@ class WebSocket(Connection):
         self._held: bytearray | None = bytearray(early)
         self._reading = True  # False while an ASGI application's inbox is full
         self._heard = shared.wheel.now
+        self._interval_s = shared.ping_interval_s
         self._pinged = 0.0  # when the last ping was sent
         self._unanswered = 0.0  # when the first ping was sent since the peer was heard
         self._patience = shared.wheel.patience
@@ -84,23 +86,30 @@ class WebSocket(Connection):
         if self._shared.connect_timeout_s is not None:
             self._shared.wheel.schedule(self, self._shared.connect_timeout_s)
 
-    def accept(self, answer: bytes, session: Session) -> None:
-        """Send the 101 and give the socket to a session; what the client sent early follows from the event loop."""
+    def accept(self, answer: bytes, session: Session, *, max_bytes: int | None = None, has_pings: bool = True) -> None:
+        """Send the 101 and give the socket to a session; what the client sent early follows from the event loop.
+
+        Args:
+            max_bytes: of a message, in place of the server's limits.
+            has_pings: whether the server pings, and gives up a peer that does not answer.
+        """
         if self._transport is None:  # given up, and `connectionLost` is still to come
             self.tell_lost(session)
             return
         self._session = session
         shared = self._shared
         # A protocol of its own for the frames: the one of the handshake would keep the request (traps 11, 12).
-        size = (shared.max_message_bytes, shared.max_frame_bytes)
+        size = (max_bytes or shared.max_message_bytes, max_bytes or shared.max_frame_bytes)
         self._protocol = ServerProtocol(state=OPEN, max_size=size, logger=quiet)
         self._begin()
         self.write(answer)
         if self.access is not None:
             self.access("connected")
         self._opened_at = shared.wheel.now
+        if not has_pings:
+            self._interval_s = None
         # Spread: 4,000 clients that came at once are not pinged at once.
-        interval = shared.ping_interval_s
+        interval = self._interval_s
         self._sleep(None if interval is None else interval * random.uniform(0.5, 1))  # noqa: S311
         if self._held:
             call_soon(shared, self._go_on)
@@ -272,7 +281,8 @@ class WebSocket(Connection):
         opcode = frame.opcode
         if opcode is Opcode.CONT:
             assert self._fragments is not None
-            message = self._fragments.add(frame, self._shared.max_fragments)
+            assert self._protocol is not None
+            message = self._fragments.add(frame, max_fragments(self._protocol.max_message_size))
             if frame.fin:
                 self._fragments = None
             return message
@@ -379,7 +389,7 @@ class WebSocket(Connection):
     def _check_ping(self) -> None:
         """Ping each interval; give up a peer that sent nothing, pong or data, since a ping ``ping_timeout`` ago."""
         shared = self._shared
-        interval, timeout = shared.ping_interval_s, shared.ping_timeout_s
+        interval, timeout = self._interval_s, shared.ping_timeout_s
         if interval is None:
             self._sleep(None)
             return

@@ -8,6 +8,8 @@ import logging
 import math
 from typing import Protocol
 
+from websockets.frames import CloseCode
+
 log = logging.getLogger("clarion.server")
 
 TICK_S = 0.25
@@ -24,6 +26,17 @@ class Sleeper(Protocol):
         """Do what is due; schedule again from here."""
 
 
+class Owner(Protocol):
+    """Whose the sleeper is: the connection that an exception of its ``wake`` ends."""
+
+    @property
+    def is_ended(self) -> bool:
+        """Nothing of its is woken any more."""
+
+    def fail(self, code: int, reason: str = "") -> None:
+        """End because of a fault."""
+
+
 class Wheel:
     """Buckets of sleepers by the tick at which they are due.
 
@@ -37,7 +50,7 @@ class Wheel:
         self.now = 0.0
         self.patience = 0.0
         self._tick = 0
-        self._buckets: dict[int, set[Sleeper]] = {}
+        self._buckets: dict[int, dict[Sleeper, Owner | None]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -46,7 +59,7 @@ class Wheel:
         self.now = loop.time()
         self._arm()
 
-    def schedule(self, sleeper: Sleeper, delay_s: float) -> None:
+    def schedule(self, sleeper: Sleeper, delay_s: float, owner: Owner | None = None) -> None:
         """Wake a sleeper after a delay, in place of what was scheduled before. Never early."""
         if sleeper.due:
             self.cancel(sleeper)
@@ -54,15 +67,15 @@ class Wheel:
         sleeper.due = due = self._tick + 1 + max(1, math.ceil(delay_s / TICK_S))
         bucket = self._buckets.get(due)
         if bucket is None:
-            self._buckets[due] = {sleeper}
+            self._buckets[due] = {sleeper: owner}
         else:
-            bucket.add(sleeper)
+            bucket[sleeper] = owner
 
     def cancel(self, sleeper: Sleeper) -> None:
         """Forget a sleeper, so that the wheel does not keep it alive."""
         bucket = self._buckets.get(sleeper.due)
         if bucket is not None:
-            bucket.discard(sleeper)
+            bucket.pop(sleeper, None)
         sleeper.due = 0
 
     def _arm(self) -> None:
@@ -82,16 +95,20 @@ class Wheel:
             # would be decided before the sockets were read.
             for _ in range(min(MAX_TICKS, max(1, int(elapsed / TICK_S)))):
                 self._tick += 1
-                for sleeper in self._buckets.pop(self._tick, ()):
+                for sleeper, owner in self._buckets.pop(self._tick, {}).items():
                     if sleeper.due == self._tick:
                         sleeper.due = 0
-                        _wake(sleeper)
+                        _wake(sleeper, owner)
         finally:
             self._arm()
 
 
-def _wake(sleeper: Sleeper) -> None:
+def _wake(sleeper: Sleeper, owner: Owner | None) -> None:
+    if owner is not None and owner.is_ended:
+        return
     try:
         sleeper.wake()
     except Exception:  # one connection's fault must not stop the wheel for all
         log.exception("a timed check of %r failed", sleeper)
+        if owner is not None:
+            owner.fail(CloseCode.INTERNAL_ERROR)

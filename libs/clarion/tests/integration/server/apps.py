@@ -41,7 +41,13 @@ class Recorder:
 
     def __init__(self, connection: Any, name: str) -> None:
         self.connection, self.name = connection, name
+        self.due = 0
         SESSIONS[name] = self
+
+    def wake(self) -> None:
+        JOURNAL[self.name].append(["woken", MARKER.get() is not None, asyncio.current_task() is not None])
+        if JOURNAL[self.name][0] == ["raise-in-wake"]:
+            raise RuntimeError(f"raised by wake(): {self.name}")
 
     def received(self, message: str | bytes) -> None:
         note = message if isinstance(message, str) else {"bytes": message.hex()}
@@ -168,7 +174,8 @@ async def echo(scope: Scope, receive: Receive, send: Send, query: Query) -> None
     """Echo text and bytes; note the disconnect and what comes after it."""
     await receive()
     headers = [(b"x-first", b"1"), (b"x-second", b"2")] if "headers" in query else []
-    await send(accept(scope, headers=headers))
+    more = {f"clarion.{key}": json.loads(query[key]) for key in ("ping", "max_size") if key in query}
+    await send(accept(scope, headers=headers, **more))
     name = query["name"]
     while True:
         message = await receive()
@@ -272,8 +279,9 @@ async def detach(scope: Scope, receive: Receive, send: Send, query: Query) -> No
     await receive()
     mark()
     session = session_of(scope["extensions"]["clarion.connection"], query)
+    more = {f"clarion.{key}": json.loads(query[key]) for key in ("ping", "max_size") if key in query}
     try:
-        await send(accept(scope, **{"clarion.session": session}))
+        await send(accept(scope, **{"clarion.session": session}, **more))
     finally:
         JOURNAL[query["name"]].append(["endpoint-finally"])
 

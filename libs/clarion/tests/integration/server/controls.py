@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from apps import BUSY, GATES, JOURNAL, MARKERS, SESSIONS, TASKS, TURN, framed
+from apps import BUSY, GATES, JOURNAL, MARKERS, SESSIONS, TASKS, TURN, Recorder, framed
 
 OPERATIONS: dict[str, Callable[..., Any]] = {}
 
@@ -287,6 +287,27 @@ def fail_in_twisted() -> None:
     except RuntimeError:
         log.err(None, "a failure of Twisted's")
     assert reactor
+
+
+@operation
+def schedule(name: str, delays_s: list[float]) -> None:
+    """Have a session woken; each delay takes the place of the one before."""
+    session = SESSIONS[name]
+    for delay_s in delays_s:
+        session.connection.schedule(session, delay_s)
+
+
+@operation
+def unschedule(name: str) -> None:
+    SESSIONS[name].connection.unschedule(SESSIONS[name])
+
+
+@operation
+def scheduled() -> int:
+    """How many sessions the wheel holds."""
+    return sum(
+        isinstance(one, Recorder) for bucket in running_server().shared.wheel._buckets.values() for one in bucket
+    )
 
 
 @operation

@@ -33,6 +33,17 @@ class Clock:
         return None
 
 
+class Connection:
+    """An owner of sleepers."""
+
+    def __init__(self, *, is_ended: bool = False) -> None:
+        self.is_ended = is_ended
+        self.failures: list[int] = []
+
+    def fail(self, code: int, reason: str = "") -> None:
+        self.failures.append(code)
+
+
 def started() -> tuple[Wheel, Clock]:
     wheel, clock = Wheel(), Clock()
     wheel.start(clock)  # type: ignore[arg-type]
@@ -112,3 +123,23 @@ async def test_wheel_turns_on_a_real_loop() -> None:
     wheel.schedule(sleeper, 3 * TICK_S)
     async with asyncio.timeout(20):
         await woken.wait()
+
+
+def test_wheel_fails_the_owner_of_a_sleeper_that_raises() -> None:
+    """A connection whose timer raises is ended with 1011; who is woken after it is woken all the same."""
+    wheel, clock = started()
+    failing, sleeper, connection, other = Sleeper(wheel, fails=True), Sleeper(wheel), Connection(), Connection()
+    wheel.schedule(failing, 1.0, connection)
+    wheel.schedule(sleeper, 1.0, other)
+    turn(wheel, clock, 10)
+    assert (connection.failures, other.failures) == ([1011], [])
+    assert len(sleeper.woken_at) == 1
+
+
+def test_wheel_does_not_wake_for_an_ended_owner() -> None:
+    """After a connection's end none of its timers is called."""
+    wheel, clock = started()
+    sleeper = Sleeper(wheel)
+    wheel.schedule(sleeper, 1.0, Connection(is_ended=True))
+    turn(wheel, clock, 10)
+    assert (sleeper.woken_at, sleeper.due) == ([], 0)
