@@ -29,10 +29,14 @@ end
 WRITE: Final = Script(
     _DROP
     + """
-local node, entries = KEYS[1], KEYS[2]
+local node, entries, nodes = KEYS[1], KEYS[2], KEYS[3]
 local uid, number, presence, group = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local before = redis.call('HGET', node, 'w') or ''
 if before == number then return before end
+if before == '' then  -- perhaps forgotten: what is written now is to be found if the node is dead indeed
+  local time = redis.call('TIME')
+  redis.call('ZADD', nodes, 'NX', string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)), uid)
+end
 for i = 6, #ARGV, 5 do
   local kind, channel, client, value, message = unpack(ARGV, i, i + 4)
   local key, member, is_told = presence .. channel, client .. ' ' .. channel, message ~= ''
@@ -62,12 +66,12 @@ return before
 )
 """Write down who came and went, in order, and tell the channels.
 
-KEYS: the node's hash, its entries. ARGV: its uid, this write's number, prefixes of presence and of groups, seconds
+KEYS: the node's hash, its entries, nodes. ARGV: its uid, this write's number, prefixes of presence and of groups, seconds
 that the hash lives; then of each change: kind (enter, again, leave, drop), channel, client, value, message to publish.
 Answers the number of the write before: another one than the caller remembers says that Redis lost something, its own
 that this very write had been done."""
 
-BEAT: Final = Script("""
+BEAT: Final = Script("""#!lua flags=allow-oom
 local nodes, node = KEYS[1], KEYS[2]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -81,7 +85,8 @@ redis.call('EXPIRE', node, ARGV[3])
 return redis.call('HGET', node, 'w') or ''
 """)
 """Say that a node lives. KEYS: nodes, the node's hash. ARGV: its uid, its facts, seconds that the hash lives, the gap
-in ms after which its beating counts as interrupted. Answers the number of its last write."""
+in ms after which its beating counts as interrupted. Answers the number of its last write. Allowed over maxmemory: a
+full Redis must not make every gateway look dead."""
 
 REAP: Final = Script(
     _DROP

@@ -201,7 +201,7 @@ class PresenceShard:
     async def _write(self) -> None:
         number = b"%d" % self._number
         words = [word for change in self._sent for word in change.words]
-        keys = (2, self._node, self._node_entries)
+        keys = (3, self._node, self._node_entries, self._nodes)
         before = await self._run(WRITE, *keys, self._uid, number, *self._prefixes, NODE_TTL_S, *words)
         sent, self._sent = self._sent, []
         for change in sent:
