@@ -118,5 +118,3 @@ class Driver:
                     self.raw({})
         self.now = end
         return said
-
-
