@@ -168,7 +168,7 @@ WRONG_ELSEWHERE: list[tuple[str, Any, str]] = [
     ("client.subscribe_to_user_personal_channel.enabled", 1, "bool"),
     ("client.history_max_publication_limit", -1, "greater"),
     ("client.recovery_max_publication_limit", "1", "integer"), ("client.channel_limit", 0, "greater"),
-    ("client.user_connection_limit", -1, "greater"), ("client.ping_interval", "0s", "more than 0"),
+    ("client.user_connection_limit", -1, "greater"), ("client.ping_interval", "900ms", "at least 1s"),
     ("client.ping_interval", 25, "text with a unit"), ("client.pong_timeout", "0", "more than 0"),
     ("client.pong_timeout", "25s", "less than"), ("client.stale_close_delay", "0s", "more than 0"),
     ("client.expired_close_delay", "x", "no duration"), ("client.expired_sub_close_delay", "1", "no duration"),

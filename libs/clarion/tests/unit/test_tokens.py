@@ -67,7 +67,7 @@ def test_a_short_secret_signs_and_verifies_without_a_warning() -> None:
 
 def test_token_verify_tells_expired_from_invalid() -> None:
     """A client fetches a new token on the first, and gives up on the second."""
-    for exp in (int(time.time()) - 60, int(time.time()), time.time() - 0.001, 0, -1, 2**53 + 2, 1e300):
+    for exp in (int(time.time()) - 60, int(time.time()), time.time() - 0.001, 0, -1, -1e300):
         with pytest.raises(TokenExpired):
             token_verify(SECRET, signed_json(exp=exp))
 
@@ -81,7 +81,8 @@ def test_a_token_that_is_not_valid_yet_is_fetched_anew() -> None:
 
 WRONG_CLAIMS: list[dict[str, Any]] = [
     {"sub": 7}, {"sub": None}, {"sub": "a,b"}, {"channels": "chat:x"}, {"channels": ["a b"]}, {"channels": [1]},
-    {"exp": "x"}, {"exp": True}, {"exp": [1]}, {"nbf": "1"}, {"iat": {}}, {"aud": 1}, {"iss": 1}, {"info": 2**70},
+    {"exp": "x"}, {"exp": True}, {"exp": 1e300}, {"exp": [1]}, {"nbf": "1"},
+    {"iat": {}}, {"aud": 1}, {"iss": 1}, {"info": 2**70},
     {"meta": 2**70}, {"subs": ["chat:x"]}, {"subs": {"a b": {}}}, {"subs": {"chat:x": 1}}, {"subs": {"#": {}}},
     {"subs": {"chat:x": {"info": -(2**64)}}}, {"subs": {"chat:x": {"data": 2**64}}},
     {"subs": {"chat:x": {"override": {"presence": True}}}},

@@ -151,7 +151,7 @@ class ClientTable(Table):
     """Most connections of one user id on one gateway: 3504. 0: no limit."""
 
     ping_interval: Duration = Duration(25)
-    """How often the server pings."""
+    """How often the server pings; at least 1s."""
     pong_timeout: Duration = Duration(8)
     """How long a client may take to answer a ping (3012); less than ``ping_interval``."""
     stale_close_delay: Duration = Duration(10)
@@ -161,7 +161,14 @@ class ClientTable(Table):
     expired_sub_close_delay: Duration = Duration(25)
     """How long after its token's ``exp`` a subscription may still be refreshed (2501)."""
 
-    @field_validator("ping_interval", "pong_timeout", "stale_close_delay")
+    @field_validator("ping_interval")
+    @classmethod
+    def _a_second_or_more(cls, duration: Duration) -> Duration:
+        if duration < 1:  # a client is told it in whole seconds, and hears nothing of 0
+            raise ValueError("at least 1s")
+        return duration
+
+    @field_validator("pong_timeout", "stale_close_delay")
     @classmethod
     def _not_zero(cls, duration: Duration) -> Duration:
         if duration <= 0:

@@ -146,16 +146,24 @@ def claims_read(decoder: msgspec.json.Decoder[Claims], payload: bytes, *, audien
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as exc:
         raise TokenInvalid("a claim of the token is missing or has the wrong type") from exc
     now = time.time()
-    if claims.exp is not None and not now < claims.exp <= EXPIRES_MAX:
+    if claims.exp is not None and claims.exp <= now:
         raise TokenExpired
+    if claims.exp is not None and claims.exp > EXPIRES_MAX:
+        raise TokenInvalid("the token's exp is too far away")
     if claims.nbf is not None and claims.nbf > now + LEEWAY_S:
         raise TokenExpired("the token is not valid yet: fetch a new one")
-    audiences = [claims.aud] if isinstance(claims.aud, str) else claims.aud
-    if (audience in audiences) is False if audiences is not None else bool(audience):
+    if not _is_for(audience, claims.aud):
         raise TokenInvalid("the token is meant for another service")
     if issuer and claims.iss != issuer:
         raise TokenInvalid("the token was made by another issuer")
     return claims
+
+
+def _is_for(audience: str, named: str | list[str] | None) -> bool:
+    """RFC 7519 section 4.1.3: a token that names audiences is for them alone, whether or not we have a name."""
+    if named is None:
+        return not audience
+    return audience == named if isinstance(named, str) else audience in named
 
 
 def connection_token(claims: ConnectionClaims) -> ConnectionToken:

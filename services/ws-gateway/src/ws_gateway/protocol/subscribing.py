@@ -138,7 +138,7 @@ def _agree(
     config, user = session.rules.config, session.user
     wants_position = request.recoverable or request.positioned
     may_read = wants_position and permissions.may_history(config, channel, user, is_subscribed=True).allowed
-    may_see = request.join_leave and permissions.may_presence(config, channel, user, is_subscribed=True).allowed
+    may_see = request.join_leave and permissions.may_joins(config, channel, user).allowed
     subscription.agree(
         options,
         override,
