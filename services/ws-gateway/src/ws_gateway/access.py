@@ -53,15 +53,20 @@ def room_admit(config: ClarionConfig, channel: str, identity: Identity) -> Admis
     return Admission(channel=channel, user=identity.user, may_publish=publishing.allowed)
 
 
-def origin_check(origin: str | None, allowed: frozenset[str], *, has_token: bool, has_cookie: bool) -> None:
+def origin_check(
+    origin: str | None, allowed: frozenset[str], *, has_token: bool, has_cookie: bool, insecure: bool = False
+) -> None:
     """Refuse a browser page of a foreign origin; only a token may come without any Origin.
+
+    Args:
+        insecure: ``client.insecure``: no Origin is as good as a token. A foreign page stays out.
 
     Raises:
         PermissionRefused: close code 4403.
         Unauthorized: close code 4401; a program that sent neither Origin nor credentials.
     """
     if origin is None:
-        if has_token:
+        if has_token or insecure:
             return
         if has_cookie:
             raise PermissionRefused("without an Origin header a session does not count: send a token")

@@ -15,7 +15,8 @@ from urllib.parse import parse_qs
 from channels.auth import AuthMiddlewareStack
 from django.conf import settings
 
-from clarion.tokens import token_verify
+from clarion.errors import ClarionError, KeysUnavailable, TokenInvalid
+from clarion.tokens import ConnectionToken, KeyNotHere, TokenVerifier
 from ws_gateway.access import Identity
 
 SUBPROTOCOL: Final = "clarion"
@@ -43,21 +44,38 @@ def token_of(scope: Scope) -> tuple[str | None, bool]:
     return query_of(scope).get("token"), True
 
 
-async def identity_of(scope: Scope, secret: str, timeout_s: float) -> Identity:
+async def identity_of(scope: Scope, verifier: TokenVerifier, timeout_s: float) -> Identity:
     """Find out who is connecting.
 
     Raises:
         TokenExpired, TokenInvalid: close code 4401.
-        TimeoutError, django.db.Error: the session could not be read: close code 1013.
+        KeysUnavailable, TimeoutError, django.db.Error: a key or the session could not be read: close code 1013.
     """
     token, in_url = token_of(scope)
     if token is not None:
-        claims = token_verify(secret, token, in_url=in_url)
-        return Identity(user=claims.user, has_token=True, grants=claims.channels)
+        claims = await _claims_of(token, verifier, timeout_s, in_url=in_url)
+        return Identity(user=claims.user, has_token=True, grants=claims.granted)
     if not has_session_cookie(scope):  # anonymous: no thread hop, no query
         return Identity()
     async with asyncio.timeout(timeout_s):
         return Identity(user=await session_user(scope))
+
+
+async def _claims_of(token: str, verifier: TokenVerifier, timeout_s: float, *, in_url: bool) -> ConnectionToken:
+    try:
+        return verifier.verify_connection(token, in_url=in_url)  # nearly always: no timer, no turn of the loop
+    except KeyNotHere as exc:
+        missing = exc
+    failure: ClarionError = TokenInvalid()
+    try:
+        async with asyncio.timeout(timeout_s):
+            await verifier.fetch_keys(missing)
+    except TimeoutError:
+        failure = KeysUnavailable()  # unless it was only to look for newer ones: the old keys serve on
+    try:
+        return verifier.verify_connection(token, in_url=in_url)
+    except KeyNotHere as exc:
+        raise failure from exc
 
 
 def has_session_cookie(scope: Scope) -> bool:

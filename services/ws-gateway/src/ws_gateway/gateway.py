@@ -32,7 +32,6 @@ class Gateway:
     def __init__(self, env: GatewayEnv) -> None:
         self.node = env.node
         self.config = env.clarion_config
-        self.token_secret = env.token_secret.get_secret_value()
         self.join_timeout_s = env.join_timeout_s
         self.origins = frozenset(origin.lower() for origin in (env.public_url, *self.config.client.allowed_origins))
         self.layer = cast("ClarionChannelLayer", get_channel_layer())
@@ -65,7 +64,7 @@ class Gateway:
         self.methods = methods_load(env.rpc_modules)
         self.rules = Rules(
             self.config,
-            TokenVerifier(self.config, self.token_secret),
+            TokenVerifier(self.config, env.hmac_secret),
             node=env.node,
             version=f"clarion {__version__}",
             methods=self.methods,

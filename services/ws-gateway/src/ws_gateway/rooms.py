@@ -21,6 +21,7 @@ from clarion.codes import CloseCode, RoomCloseCode
 from clarion.errors import (
     ClarionError,
     DataInvalid,
+    KeysUnavailable,
     NameInvalid,
     NamespaceUnknown,
     PermissionRefused,
@@ -51,11 +52,12 @@ PREFIX: Final = "/ws/"
 PUBLISHING_MAX: Final = 64
 """A client's frames that may wait for Redis; over it they are refused with ``too_many_requests``."""
 
-_CLOSE_CODES: Final[dict[type[ClarionError], RoomCloseCode]] = {
+_CLOSE_CODES: Final[dict[type[ClarionError], RoomCloseCode | CloseCode]] = {
     NameInvalid: RoomCloseCode.NAME_INVALID,
     Unauthorized: RoomCloseCode.UNAUTHORIZED,
     PermissionRefused: RoomCloseCode.FORBIDDEN,
     NamespaceUnknown: RoomCloseCode.NAMESPACE_UNKNOWN,
+    KeysUnavailable: CloseCode.TRY_LATER,
 }
 
 
@@ -80,9 +82,14 @@ class RoomEndpoint:
         channel = channel_of(scope)
         origin = header_of(scope, b"origin")
         # The origin first: a foreign page learns nothing of its visitor's session. A token stands for itself.
-        has_token = token_of(scope)[0] is not None
-        origin_check(origin, gateway.origins, has_token=has_token, has_cookie=has_session_cookie(scope))
-        identity = await identity_of(scope, gateway.token_secret, gateway.join_timeout_s)
+        origin_check(
+            origin,
+            gateway.origins,
+            has_token=token_of(scope)[0] is not None,
+            has_cookie=has_session_cookie(scope),
+            insecure=gateway.config.client.insecure,
+        )
+        identity = await identity_of(scope, gateway.rules.verifier, gateway.join_timeout_s)
         return room_admit(gateway.config, channel, identity)
 
     async def _refuse(self, scope: Scope, send: Any, subprotocol: str | None, exc: Exception) -> None:

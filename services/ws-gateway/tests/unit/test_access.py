@@ -55,6 +55,24 @@ def test_room_admit_refuses_the_rest(channel: str, identity: Identity, error: ty
     assert type(caught.value) is error
 
 
+@pytest.mark.parametrize("channel", ["chat:x", "closed:x"])
+def test_room_admit_of_an_insecure_gateway_lets_anyone_join_and_publish(channel: str) -> None:
+    """client.insecure, in development; what is not defined does not exist all the same."""
+    config = CONFIG.model_copy(update={"client": CONFIG.client.model_copy(update={"insecure": True})})
+    assert room_admit(config, channel, Identity()).may_publish
+    with pytest.raises(NamespaceUnknown):
+        room_admit(config, "nope:x", Identity())
+
+
+def test_room_admit_does_not_ask_how_anonymous_clients_connect() -> None:
+    """client.allow_anonymous_connect_without_token is for /connection: a room is open by its namespace alone."""
+    update = {"allow_anonymous_connect_without_token": True}
+    config = CONFIG.model_copy(update={"client": CONFIG.client.model_copy(update=update)})
+    with pytest.raises(Unauthorized):
+        room_admit(config, "chat:x", Identity())
+    room_admit(CONFIG, "news:x", Identity())
+
+
 @pytest.mark.parametrize("origin", ["https://app.example", "HTTPS://App.Example"])
 def test_origin_check_allows_the_listed(origin: str) -> None:
     """Scheme and host are compared without regard to case."""
@@ -70,6 +88,14 @@ def test_origin_check_refuses_any_other(origin: str, has_token: bool) -> None:
     """An exact list: a token does not open it to a foreign page."""
     with pytest.raises(PermissionRefused):
         origin_check(origin, frozenset({"https://app.example"}), has_token=has_token, has_cookie=True)
+
+
+def test_origin_check_of_an_insecure_gateway_asks_programs_for_nothing() -> None:
+    """client.insecure: no Origin and no token; a foreign page stays out, as on /connection."""
+    for has_cookie in (True, False):
+        origin_check(None, frozenset(), has_token=False, has_cookie=has_cookie, insecure=True)
+    with pytest.raises(PermissionRefused):
+        origin_check("https://evil.example", frozenset(), has_token=False, has_cookie=False, insecure=True)
 
 
 def test_origin_check_needs_a_token_where_there_is_no_origin() -> None:
