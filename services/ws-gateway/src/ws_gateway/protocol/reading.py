@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from msgspec import Raw
 
 from clarion import permissions
-from clarion.errors import ClarionError, MethodNotFound, RequestInvalid, UnrecoverablePosition
+from clarion.errors import ClarionError, ConcurrentPagination, MethodNotFound, RequestInvalid, UnrecoverablePosition
 from clarion.names import channel_check
 from clarion.values import json_decode, publication_check
 from ws_gateway.protocol.commands import (
@@ -99,7 +99,12 @@ def presence_read(
 
 
 def history(session: Session, command: Command, request: HistoryRequest) -> None:
-    """Read a channel's stream. Raises NotAvailable (108), PermissionRefused (103), as :func:`publish`."""
+    """Read a channel's stream.
+
+    Raises:
+        NotAvailable: error 108; no history. PermissionRefused: 103. TooManyRequests: 111.
+        ConcurrentPagination: 113; the page before of this channel has not been answered yet.
+    """
     channel = channel_check(request.channel)
     config = session.rules.config
     is_subscribed = channel in session.subscriptions
@@ -109,7 +114,11 @@ def history(session: Session, command: Command, request: HistoryRequest) -> None
     if limit < 0 or (most and limit > most):
         limit = most or -1
     since = request.since
+    if since is not None and channel in session.paging:
+        raise ConcurrentPagination
     session.begin()
+    if since is not None:
+        session.paging = session.paging | {channel}
     session.do(
         ReadHistory(
             command.id,
@@ -125,6 +134,7 @@ def history(session: Session, command: Command, request: HistoryRequest) -> None
 def history_read(session: Session, effect: ReadHistory, found: HistoryResult | ClarionError) -> None:
     """A part of the stream, and its top."""
     session.finish()
+    session.paging = session.paging - {effect.channel}
     if isinstance(found, ClarionError):
         session.fail(effect.id, found)
     elif effect.epoch and effect.epoch != found.epoch:

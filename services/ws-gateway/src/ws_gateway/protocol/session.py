@@ -102,13 +102,14 @@ class Session:
         info: ``conn_info``: what others see of the connection.
         subscriptions: by channel.
         waiting: commands by the channel whose subscribe they wait for; under "" those that wait for the connect.
+        paging: channels whose history the client is reading from a position on.
         server_joins: whom to tell of server-side subscriptions that are under way, by channel.
         due: when :meth:`tick` is wanted next, on the driver's clock.
     """
 
     __slots__ = (
         "_allowance", "_allowed_at", "_errors", "_outs", "_under_way", "client", "connect_id", "due", "expires_at",
-        "first_ping", "has_origin", "info", "is_closed", "is_connected", "may_use_cookie", "now", "ping_due",
+        "first_ping", "has_origin", "info", "is_closed", "is_connected", "may_use_cookie", "now", "paging", "ping_due",
         "pong_due", "rules", "server_joins", "session", "started_at", "subscriptions", "user", "waiting",
     )  # fmt: skip
 
@@ -129,6 +130,7 @@ class Session:
         self.may_use_cookie = may_use_cookie
         self.has_origin = has_origin
         self.first_ping = first_ping
+        self.paging: frozenset[str] = frozenset()
         self.server_joins: dict[str, subscribing.Joined | None] = {}
         self.user = ""
         self.info: Any = None

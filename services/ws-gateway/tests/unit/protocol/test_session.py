@@ -294,6 +294,19 @@ def test_history_is_bounded_and_checks_the_epoch(driver: Driver) -> None:
     assert code_of(driver.send(history={"channel": "kept:other"})) == 103
 
 
+def test_history_is_paged_one_page_after_the_other(driver: Driver) -> None:
+    """A second page of a channel before the first is answered is error 113, temporary."""
+    driver.send(subscribe={"channel": "kept:x"})
+    driver.joined()
+    page = {"channel": "kept:x", "limit": 1, "since": {"offset": 1, "epoch": "e"}}
+    assert driver.send(history=page) == []
+    [reply] = driver.send(history=page)
+    assert (reply["error"]["code"], reply["error"]["temporary"]) == (113, True)
+    driver.session.history_read(driver.effect(ReadHistory), HistoryResult(epoch="e", offset=4))
+    assert driver.said()[0]["history"] == {"epoch": "e", "offset": 4}
+    assert driver.send(history=page) == []
+
+
 def test_presence_says_who_is_there(driver: Driver) -> None:
     """Infos by client id, or the numbers."""
     driver.send(subscribe={"channel": "kept:x"})
