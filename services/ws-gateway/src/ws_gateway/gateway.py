@@ -96,6 +96,8 @@ class Gateway:
         self.hub.start()
         self.control.start()
         self.presence.start()
+        for warning in self.config.warnings():
+            log.warning("config.idle_option", option=warning)
         log.info("gateway.started", node=self.node)
         await send({"type": "lifespan.startup.complete"})
         await receive()  # lifespan.shutdown

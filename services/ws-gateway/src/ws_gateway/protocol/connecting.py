@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from clarion import permissions
 from clarion.codes import DisconnectCode, UnsubscribeCode
 from clarion.errors import PermissionRefused, TokenExpired, TokenInvalid, Unauthorized
 from clarion.names import personal_channel
@@ -53,7 +54,7 @@ def identified(session: Session, command: Command, user: str | None, now: float)
     if user is None:
         session.close(DisconnectCode.SERVER_ERROR)
     elif user or client.insecure or client.allow_anonymous_connect_without_token:
-        _welcome(session, command, ConnectionToken(user=user, expires_at=0))
+        session.attempt(command, lambda: _welcome(session, command, ConnectionToken(user=user, expires_at=0)))
     else:
         session.connect_id = 0
         session.fail(command.id, Unauthorized("connect with a token, or sign in"))
@@ -78,9 +79,9 @@ def _welcome(session: Session, command: Command, token: ConnectionToken) -> None
     if limit and token.user and rules.connections_of(token.user) >= limit:
         session.close(DisconnectCode.CONNECTION_LIMIT)
         return
+    channels = _server_channels(session, token)
     session.user, session.info = token.user, token.info
     _set_expiry(session, token.expires_at)
-    channels = _server_channels(session, token)
     if len(channels) > rules.config.client.channel_limit:
         session.close(DisconnectCode.CHANNEL_LIMIT)
         return
@@ -94,11 +95,17 @@ def _welcome(session: Session, command: Command, token: ConnectionToken) -> None
 
 
 def _server_channels(session: Session, token: ConnectionToken) -> dict[str, Any]:
-    """The channels that the server subscribes this connection to, each with its ``subs`` options or None."""
+    """The channels that the server subscribes this connection to, each with its ``subs`` options or None.
+
+    Raises:
+        NamespaceUnknown: error 102. PermissionRefused: 103; another user's personal channel. NameInvalid: 107.
+    """
     channels: dict[str, Any] = dict.fromkeys(token.channels)
     channels.update(token.subs)
     if token.user and session.rules.config.client.subscribe_to_user_personal_channel.enabled:
         channels.setdefault(personal_channel(token.user), None)
+    for channel in channels:  # all before the first is joined: a refused connect leaves nothing behind
+        permissions.may_subscribe(session.rules.config, channel, token.user, granted=True).check()
     return channels
 
 

@@ -245,10 +245,14 @@ class Session:
         self._try(command, _HANDLERS[type(request)], request)
 
     def _try(self, command: Command, handler: Handler, request: Any) -> None:
+        self.attempt(command, lambda: handler(self, command, request))
+
+    def attempt(self, command: Command, work: Callable[[], None]) -> None:
+        """Do a command's work; what it raises is the command's answer."""
         try:
-            handler(self, command, request)
+            work()
         except ClarionError as exc:
-            if type(request) is ConnectRequest:
+            if command.connect is not None:
                 self.connect_id = 0  # it may try again, with another token
             self.fail(command.id, exc)
 

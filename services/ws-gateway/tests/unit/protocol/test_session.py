@@ -146,6 +146,19 @@ def test_server_side_subscriptions_are_made_before_the_reply() -> None:
     assert reply["connect"]["subs"]["kept:a"]["offset"] == 9
 
 
+@pytest.mark.parametrize(("channel", "code"), [("nope:x", 102), ("#bob", 103)])
+def test_server_side_subscriptions_are_checked_before_the_first_is_made(channel: str, code: int) -> None:
+    """Another user's personal channel, an undefined namespace: the connect is refused, and leaves nothing behind."""
+    driver = Driver()
+    assert code_of(driver.connect("alice", channels=("kept:a", channel))) == code
+    assert driver.effects == []
+    assert "connect" in driver.connect("alice")[0]
+    driver = Driver(config_of({"subscribe_to_user_personal_channel": {"enabled": True}}), may_use_cookie=True)
+    driver.send(connect={})
+    driver.session.identified(driver.effect(Identify).command, "bad user", driver.now)
+    assert code_of(driver.said()) == 107
+
+
 def test_server_side_subscriptions_over_the_channel_limit_close() -> None:
     """3505, for good."""
     driver = Driver(config_of({"channel_limit": 2}))
