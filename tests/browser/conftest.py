@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, StorageState, exp
 
 from clarion.publisher import Publisher
 from tests.browser.console_page import DEADLINE_MS, Console, KeepPicture, NewConsole, NewContext, Seen, context_open
+from tests.browser.lab_page import Lab, NewLab
 from tests.browser.modules import RunModule, module_runner
 from tests.support.product import Product
 from tests.support.product import product as product_run
@@ -121,6 +122,22 @@ def new_console(open_context: NewContext, signed_in: StorageState) -> NewConsole
 def console(new_console: NewConsole) -> Console:
     """A page of the signed-in administrator; nothing is loaded yet."""
     return new_console()
+
+
+@pytest.fixture
+def new_lab(open_context: NewContext) -> NewLab:
+    """Make a page of somebody who is not signed in; nothing is loaded yet."""
+
+    def make(**options: Any) -> Lab:
+        return Lab(open_context(**options).new_page())
+
+    return make
+
+
+@pytest.fixture
+def lab(new_lab: NewLab) -> Lab:
+    """A page of somebody who is not signed in; nothing is loaded yet."""
+    return new_lab()
 
 
 @pytest.fixture(scope="session")

@@ -104,8 +104,8 @@ EXAMPLES: Final = (
         slug="room",
         title="Room",
         teaches=(
-            "The room's name comes from the URL, and so does its group: two rooms never hear each other.",
-            "Every message is saved with its author, and who joins first gets the last fifty.",
+            "The name of the room comes from the URL, and so does its group: two rooms never hear each other.",
+            "Every message is saved with its author, and a newcomer is shown the last fifty.",
             "Two pages may be on two gateways; the channel layer joins them into one room.",
         ),
         variants=(Variant("Room", "/ws/lab/room/", "room.py"),),

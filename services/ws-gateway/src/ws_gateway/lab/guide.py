@@ -9,11 +9,12 @@ import posixpath
 import re
 from collections.abc import Sequence
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-from django.utils.html import escape
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.html import escape, format_html
+from django.utils.safestring import SafeString
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
@@ -26,6 +27,11 @@ TUTORIAL: Final = "tutorial/channels.md"
 
 _THIS_PAGE: Final = "http://127.0.0.1:8080/"
 """Where ``make up`` serves: who reads the file elsewhere is led there, who reads it here stays."""
+_CODE: Final = (
+    '<div class="code"><pre id="{id}">{code}</pre>'
+    '<button class="button button-small" type="button" data-copy="{id}" aria-label="Copy this block">Copy</button>'
+    "</div>\n"
+)
 _ELSEWHERE: Final = re.compile(r"[a-z][a-z0-9+.-]*:|//|/")
 _NOT_IN_ANCHOR: Final = re.compile(r"[^\w\- ]")
 
@@ -50,7 +56,7 @@ def page_html(name: str) -> SafeString:
     tokens = markdown.parse(_text(name))
     _anchor(tokens)
     _keep_links(tokens, name)
-    return mark_safe(markdown.renderer.render(tokens, markdown.options, {}))
+    return SafeString(markdown.renderer.render(tokens, markdown.options, {}))
 
 
 def _text(name: str) -> str:
@@ -60,7 +66,7 @@ def _text(name: str) -> str:
 def _anchor(tokens: Sequence[Token]) -> None:
     """Give each heading the anchor that code hosts give it, so that one link works here and there."""
     seen: dict[str, int] = {}
-    for token, content in zip(tokens, tokens[1:], strict=False):
+    for token, content in pairwise(tokens):
         if token.type != "heading_open":
             continue
         anchor = _NOT_IN_ANCHOR.sub("", content.content.lower()).replace(" ", "-")
@@ -92,11 +98,14 @@ class _Renderer(RendererHTML):
     def fence(self, tokens: Sequence[Token], idx: int, _options: OptionsDict, _env: EnvType) -> str:
         """A block of code, with the classes of the stylesheet."""
         language, text = tokens[idx].info.partition(" ")[0], tokens[idx].content
-        return f'<pre class="code-plain">{"".join(code_lines(text, language or "text"))}</pre>\n'
+        code = "".join(code_lines(text, language or "text"))
+        if language in {"", "text"}:  # what a command prints: nobody pastes it
+            return f"<pre>{code}</pre>\n"
+        return format_html(_CODE, id=f"code-{idx}", code=SafeString(code))
 
     def code_block(self, tokens: Sequence[Token], idx: int, _options: OptionsDict, _env: EnvType) -> str:
         """An indented block of code."""
-        return f'<pre class="code-plain">{escape(tokens[idx].content)}</pre>\n'
+        return f"<pre>{escape(tokens[idx].content)}</pre>\n"
 
     def renderToken(self, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType) -> str:  # noqa: N802
         """A token, unless it is hidden; a cell's alignment as a class."""

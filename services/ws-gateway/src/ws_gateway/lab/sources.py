@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from django.contrib.staticfiles import finders
-from django.utils.html import escape, format_html
+from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString
 from pygments.lexers import get_lexer_by_name
 from pygments.token import Comment, Keyword, Name, Number, Operator, String, _TokenType
@@ -37,14 +37,14 @@ class Source:
 
     name: str
     """Its path below the folder that it is looked for in."""
-    lines: tuple[SafeString, ...]
-    """Each line as HTML, with its line break."""
+    html: SafeString
+    line_count: int
 
 
 @cache
 def package_source(name: str) -> Source:
     """A file of this package, e.g. ``consumers/room.py``; read once, as the interpreter did."""
-    return Source(name, code_lines((PACKAGE / name).read_text(encoding="utf-8"), "python"))
+    return _source(name, PACKAGE / name, "python")
 
 
 @cache
@@ -57,11 +57,16 @@ def browser_source(name: str) -> Source:
     path = finders.find(name)
     if path is None:
         raise FileNotFoundError(name)
-    return Source(name, code_lines(Path(path).read_text(encoding="utf-8"), "javascript"))
+    return _source(name, Path(path), "javascript")
 
 
-def code_lines(text: str, language: str) -> tuple[SafeString, ...]:
-    """The text's lines as HTML; of a language that Pygments does not know, as they are."""
+def _source(name: str, path: Path, language: str) -> Source:
+    lines = code_lines(path.read_text(encoding="utf-8"), language)
+    return Source(name, format_html_join("", '<span class="line">{}</span>', ((line,) for line in lines)), len(lines))
+
+
+def code_lines(text: str, language: str) -> list[SafeString]:
+    """The text's lines as HTML, with their line breaks; of a language that Pygments does not know, as they are."""
     try:
         lexer = get_lexer_by_name(language, stripnl=False)
     except ClassNotFound:
@@ -72,11 +77,12 @@ def code_lines(text: str, language: str) -> tuple[SafeString, ...]:
             lines[-1] += _marked(kind, part)  # SafeString + SafeString is one
             if part.endswith("\n"):
                 lines.append(SafeString(""))
-    return tuple(line for line in lines if line)
+    return [line for line in lines if line]
 
 
 def _marked(kind: _TokenType, text: str) -> SafeString:
-    name = next((name for parent, name in _CLASSES if kind in parent), None)
+    # `in` asks for a subtype, whatever a tuple of strings would make of it.
+    name = next((name for parent, name in _CLASSES if kind in parent), None)  # type: ignore[comparison-overlap]
     if name is None or text.isspace():
         return escape(text)
     body = text.removesuffix("\n")

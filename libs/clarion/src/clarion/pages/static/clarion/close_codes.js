@@ -17,6 +17,7 @@ const MEANING = {
   4403: "not allowed",
   4404: "no such namespace",
   4408: "this page was too slow",
+  4410: "messages were lost: reload",
 };
 
 /** Whether a close is final. */

@@ -7,15 +7,15 @@
 import { countText } from "../clarion/formats.js";
 
 const KINDS = {
-  shared: "Sync, all in one thread: stock Channels",
+  shared: "Sync, one thread: stock Channels",
   own: "Sync, a thread each",
-  async: "Async, all on the event loop",
+  async: "Async, one event loop",
 };
 
-const LANE_PX = 16;
-const TITLE_PX = 28;
+const LANE_PX = 12;
+const TITLE_PX = 26;
 const AXIS_PX = 44;
-const LEFT_PX = 24;
+const LEFT_PX = 64;
 const RIGHT_PX = 12;
 const FIRST_SPAN_S = 16;
 const TICKS = 4;
@@ -93,10 +93,11 @@ export class ArrivalChart {
   #band(kind) {
     const top = this.#top(kind);
     const isEmpty = !this.#arrivals[kind];
-    const parts = [text(0, top + 19, KINDS[kind] + (isEmpty ? " (not run yet)" : ""), { class: "chart-title" })];
+    const parts = [text(0, top + 19, KINDS[kind] + (isEmpty ? " · not run" : ""), { class: "chart-title" })];
     for (let socket = 0; socket < this.#shape.sockets; socket += 1) {
       const y = this.#y(kind, socket);
-      parts.push(text(LEFT_PX - 10, y + 5, countText(socket + 1), { "text-anchor": "end" }));
+      const isOuter = socket === 0 || socket === this.#shape.sockets - 1; // lanes are lower than their numbers
+      if (isOuter) parts.push(text(LEFT_PX - 10, y + 5, `socket ${countText(socket + 1)}`, { "text-anchor": "end" }));
       parts.push(shape("line", { class: "chart-lane", x1: this.#x(0), x2: this.#x(this.#span), y1: y, y2: y }));
     }
     return parts;
@@ -105,7 +106,7 @@ export class ArrivalChart {
   #mark(kind, socket, at) {
     const y = this.#y(kind, socket);
     const x = this.#x(at);
-    this.#parts.svg.append(shape("line", { class: `chart-mark is-${kind}`, x1: x, x2: x, y1: y - 5, y2: y + 5 }));
+    this.#parts.svg.append(shape("line", { class: `chart-mark is-${kind}`, x1: x, x2: x, y1: y - 4, y2: y + 4 }));
   }
 
   get #bandPx() {

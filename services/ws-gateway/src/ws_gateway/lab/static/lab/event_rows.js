@@ -23,7 +23,7 @@ export function showEvent(panel, name, event) {
 
 function frameRow(data, label) {
   if (typeof data === "string") return [data, { label, bytes: byteLength(data) }];
-  return [hexDump(data), { label: `${label}, binary`, bytes: data.byteLength }];
+  return [`binary\n${hexDump(data)}`, { label, bytes: data.byteLength }];
 }
 
 function callText({ code, reason }) {

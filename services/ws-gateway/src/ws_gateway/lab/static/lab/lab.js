@@ -22,6 +22,16 @@ async function open() {
     if (!cards.has(lesson)) cards.set(lesson, new Card(lesson, module));
   }
   if (lesson === openLesson) cards.get(lesson).enter();
+  showWayBack();
+}
+
+/** Who signs in or out comes back to this lesson: the server does not see the fragment. */
+function showWayBack() {
+  const here = location.pathname + location.search + location.hash;
+  for (const link of document.querySelectorAll('a[href^="/sign-in"]')) {
+    link.href = `/sign-in?next=${encodeURIComponent(here)}`;
+  }
+  for (const field of document.querySelectorAll('input[name="next"]')) field.value = here;
 }
 
 function openCard() {

@@ -43,13 +43,10 @@ const ADVICE = {
 
 /** What to do in this state, and whether something is wrong. @returns {[string, boolean]} */
 export function adviceFor(state) {
-  if (state.name === "idle") return [CONNECT_ADVICE, false];
+  if (state.name === "open") return ["Write a message and press Send.", false];
   if (state.name === "waiting") return [`Lost with ${state.code}: ${closeWords(state)}. It comes back by itself.`, true];
   if (state.name !== "closed" || state.isOurs) return ["", false];
   if (ADVICE[state.code]) return [ADVICE[state.code], true];
   if (state.code === 1006) return ["No close frame came: the server refused, or is away. Reconnect tries again.", true];
   return ["The server closed it. Reconnect opens a new socket.", true];
 }
-
-/** What stands there before the first connection. */
-export const CONNECT_ADVICE = "Connect opens a WebSocket to this address.";

@@ -3,7 +3,7 @@
  *
  * The page calls connect() when you press Connect, send() when you press Send, and socket.close(code, reason) for Close.
  */
-import { WatchedSocket as WebSocket } from "../watched_socket.js"; // the browser's own, which tells the panel what it sends
+import { WatchedSocket as WebSocket } from "../watched_socket.js"; // or the browser's own
 
 export function connect(url, card) {
   const said = card.querySelector(".said");

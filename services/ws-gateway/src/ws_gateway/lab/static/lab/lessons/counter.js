@@ -1,6 +1,6 @@
 /** A counter, one socket at a time; and five at once, to see whom a blocking one keeps waiting. */
 import { ArrivalChart } from "../arrival_chart.js";
-import { WatchedSocket as WebSocket } from "../watched_socket.js"; // the browser's own, which tells the panel what it sends
+import { WatchedSocket as WebSocket } from "../watched_socket.js"; // or the browser's own
 
 const SOCKETS = 5;
 const COUNTS = 30;

@@ -1,5 +1,5 @@
 /** One consumer to one other, by the name of its layer channel. */
-import { WatchedSocket as WebSocket } from "../watched_socket.js"; // the browser's own, which tells the panel what it sends
+import { WatchedSocket as WebSocket } from "../watched_socket.js"; // or the browser's own
 
 let to = ""; // the channel_name to send to; empty for our own
 
@@ -36,8 +36,8 @@ function told(frame) {
   if (frame.error) return `${frame.error.code}: ${frame.error.message}`;
   if (frame.from) return `Received from ${frame.from}: ${frame.msg}`;
   if (frame.to) return `Sent to ${frame.to}: nobody says whether it arrived.`;
-  if (frame.still_member) return `Still a member? ${membersText(frame.still_member)}. ${frame.note}.`;
-  return `Caught ${frame.caught}: ${frame.note}.`;
+  if (frame.still_member) return `Still a member? ${membersText(frame.still_member)} (${frame.note})`;
+  return `Caught ${frame.caught}: ${frame.note}`;
 }
 
 function membersText(members) {

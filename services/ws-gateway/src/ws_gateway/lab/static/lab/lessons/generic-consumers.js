@@ -1,5 +1,5 @@
 /** Text and binary frames: a browser gives a string for one and, by binaryType, an ArrayBuffer or a Blob for the other. */
-import { WatchedSocket as WebSocket } from "../watched_socket.js"; // the browser's own, which tells the panel what it sends
+import { WatchedSocket as WebSocket } from "../watched_socket.js"; // or the browser's own
 
 export function connect(url, card) {
   const said = card.querySelector(".said");

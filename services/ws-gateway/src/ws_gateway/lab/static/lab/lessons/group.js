@@ -1,5 +1,5 @@
 /** A group: what one sends, every member hears, the sender too. */
-import { WatchedSocket as WebSocket } from "../watched_socket.js"; // the browser's own, which tells the panel what it sends
+import { WatchedSocket as WebSocket } from "../watched_socket.js"; // or the browser's own
 
 const LINES_SHOWN = 50;
 

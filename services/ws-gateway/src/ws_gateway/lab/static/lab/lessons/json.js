@@ -1,5 +1,5 @@
 /** JSON both ways: JSON.stringify and JSON.parse here, json.loads and json.dumps in the consumer. */
-import { WatchedSocket as WebSocket } from "../watched_socket.js"; // the browser's own, which tells the panel what it sends
+import { WatchedSocket as WebSocket } from "../watched_socket.js"; // or the browser's own
 
 export function connect(url, card) {
   const said = card.querySelector(".said");

@@ -1,5 +1,5 @@
 /** A chat room whose name is in the URL: history first, then what is said. */
-import { WatchedSocket as WebSocket } from "../watched_socket.js"; // the browser's own, which tells the panel what it sends
+import { WatchedSocket as WebSocket } from "../watched_socket.js"; // or the browser's own
 
 const LINES_SHOWN = 100;
 

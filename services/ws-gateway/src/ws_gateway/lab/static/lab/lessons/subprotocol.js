@@ -1,5 +1,5 @@
 /** Subprotocols: offered in the handshake, chosen by the consumer; and two ways to be refused. */
-import { WatchedSocket as WebSocket } from "../watched_socket.js"; // the browser's own, which tells the panel what it sends
+import { WatchedSocket as WebSocket } from "../watched_socket.js"; // or the browser's own
 
 /** `?refuse=1` is refused after accept, with a code that we can read; `?refuse=handshake` before, and we see 1006. */
 export function address(path, card) {

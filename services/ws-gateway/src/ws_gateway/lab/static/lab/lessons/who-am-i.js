@@ -1,5 +1,5 @@
 /** Who the consumer takes us for: the browser sent its session cookie along with the handshake. */
-import { WatchedSocket as WebSocket } from "../watched_socket.js"; // the browser's own, which tells the panel what it sends
+import { WatchedSocket as WebSocket } from "../watched_socket.js"; // or the browser's own
 
 export function connect(url, card) {
   const who = card.querySelector(".who-is");

@@ -1,5 +1,5 @@
 /** A task that another process runs, with progress; and a question that another service asks our consumer. */
-import { WatchedSocket as WebSocket } from "../watched_socket.js"; // the browser's own, which tells the panel what it sends
+import { WatchedSocket as WebSocket } from "../watched_socket.js"; // or the browser's own
 
 let channelName = ""; // our consumer's name: whoever knows it can send to it
 
