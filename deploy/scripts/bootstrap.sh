@@ -3,7 +3,7 @@
 #
 #   bootstrap.sh run     the services' packages, redis-server, nginx             (make up)
 #   bootstrap.sh check   every Python package, the tools included                (make check, make format)
-#   bootstrap.sh test    both, and postgresql, chromium and a font beside them   (make test)
+#   bootstrap.sh test    both, postgresql, chromium, a font and Node beside them, and Centrifugo's SDKs (make test)
 #
 # System packages are installed on Debian and its kin when root; elsewhere the command to type is printed.
 set -euo pipefail
@@ -64,6 +64,8 @@ system_missing() {
         # Without any font a page's text is boxes.
         echo "fonts-dejavu-core dejavu-sans-fonts ttf-dejavu font-dejavu"
     fi
+    has node || echo "nodejs nodejs nodejs node"
+    has npm || echo "npm npm npm node"
 }
 
 apt_install() { DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120 -o Acquire::Retries=3 "$@"; }
@@ -208,6 +210,24 @@ python_sync() {
     return 0
 }
 
+# --- Centrifugo's SDKs, for the tests ---------------------------------------------------------------------------------
+
+# sdk_make NAME MADE COMMAND...: run it in tests/e2e/sdk/NAME, where it makes the folder MADE, unless nothing changed since.
+sdk_make() {
+    local folder=tests/e2e/sdk/$1 made=$2 now
+    now=$(find "$folder" \( -name node_modules -o -name target \) -prune -o -type f -print0 | sort -z | xargs -0 cksum)
+    if [ "$(cat "$made/.stamp" 2>/dev/null)" = "$now" ]; then
+        return
+    fi
+    say "installing Centrifugo's SDK for the tests: $1"
+    (cd "$folder" && retried "${@:3}") || return
+    echo "$now" >"$made/.stamp"
+}
+
+sdks_install() {
+    sdk_make js tests/e2e/sdk/js/node_modules npm ci --ignore-scripts --no-audit --no-fund || fail "npm ci failed"
+}
+
 # --- one at a time ----------------------------------------------------------------------------------------------------
 
 mkdir -p .tools
@@ -225,6 +245,7 @@ check) python_sync all ;;
 test)
     system_install
     python_sync all
+    sdks_install
     ;;
 *) fail "usage: bootstrap.sh run|check|test" ;;
 esac

@@ -1,0 +1,57 @@
+"""Fixtures of the SDKs' tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+
+from tests.support.sdk import VARIANTS, Sdks, Variant, missing
+from tests.support.sdk import sdks as running_sdks
+from tests.support.sdk_clients import Clients
+from tests.support.sdk_product import SdkProduct
+from tests.support.sdk_product import sdk_product as running_product
+
+
+@pytest.fixture(scope="session")
+def sdk_product() -> Iterator[SdkProduct]:
+    """The product of the SDKs' tests: two gateways, every option somewhere."""
+    with running_product() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def sdks() -> Iterator[Sdks]:
+    """The SDKs' programs."""
+    with running_sdks() as made:
+        yield made
+
+
+@pytest.fixture
+def clients(sdks: Sdks, sdk_product: SdkProduct) -> Iterator[Clients]:
+    """Opens clients through nginx."""
+    made = Clients(sdks, sdk_product.url)
+    yield made
+    made.disconnect()
+
+
+@pytest.fixture(params=VARIANTS, ids=str)
+def variant(request: pytest.FixtureRequest) -> Variant:
+    """Each SDK in each of its transports, one after the other."""
+    found: Variant = request.param
+    if why := missing(found.sdk):
+        pytest.skip(f"{found.sdk}: {why}")
+    return found
+
+
+@pytest.fixture
+def variants() -> list[Variant]:
+    """All of them at once, for what takes time."""
+    return [variant for variant in VARIANTS if not missing(variant.sdk)]
+
+
+@pytest.fixture
+def name() -> str:
+    """A name that no other test uses, for channels and users."""
+    return uuid4().hex[:12]

@@ -1,0 +1,239 @@
+"""Centrifugo's own SDKs, each in a program that is driven by lines of JSON: tests/e2e/sdk/README.md."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from tests.support.waiting import DEADLINE_S, wait_until
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+SDKS: Final = ROOT / "tests" / "e2e" / "sdk"
+BUILT: Final = ROOT / ".tools" / "sdk"
+
+Event = dict[str, Any]
+
+
+class SdkError(Exception):
+    """What an SDK's call failed with.
+
+    Attributes:
+        code: the protocol's error code, or the SDK's own.
+    """
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One SDK in one of its transports or forms."""
+
+    sdk: str
+    transport: str
+
+    def __str__(self) -> str:
+        return f"{self.sdk}-{self.transport}"
+
+    @property
+    def is_emulated(self) -> bool:
+        """Whether commands go by ``/emulation``."""
+        return self.transport in ("http_stream", "sse")
+
+    @property
+    def has_filters(self) -> bool:
+        """Whether the SDK's version knows the tags filter."""
+        return self.sdk in ("js", "python")
+
+
+VARIANTS: Final = [
+    Variant("js", "websocket"),
+    Variant("js", "http_stream"),
+    Variant("js", "sse"),
+    Variant("python", "json"),
+    Variant("python", "protobuf"),
+]
+
+
+def program_of(sdk: str) -> list[str]:
+    """The command that starts an SDK's program."""
+    return {
+        "js": ["node", str(SDKS / "js" / "client.mjs")],
+        "python": [sys.executable, str(SDKS / "python" / "client.py")],
+    }[sdk]
+
+
+class Program:
+    """A running program with any number of clients of one SDK."""
+
+    def __init__(self, sdk: str) -> None:
+        self.clients: dict[str, SdkClient] = {}
+        self._answers: dict[int, Event] = {}
+        self._ids = itertools.count(1)
+        self._lock = threading.Lock()
+        self._process = subprocess.Popen(program_of(sdk), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout
+        for text in self._process.stdout:
+            line = json.loads(text)
+            if "id" in line and "event" not in line:
+                self._answers[line["id"]] = line
+            else:
+                self.clients[line["client"]].events.append(line)
+
+    def send(self, line: Event) -> int:
+        """Ask for something; returns the number that :meth:`answer` takes."""
+        number = next(self._ids)
+        assert self._process.stdin
+        with self._lock:
+            self._process.stdin.write(json.dumps({"id": number, **line}) + "\n")
+            self._process.stdin.flush()
+        return number
+
+    def answer(self, number: int, what: str) -> Any:
+        """Wait for the answer.
+
+        Raises:
+            SdkError: the SDK's call failed.
+        """
+
+        def answered() -> list[Event]:
+            assert self._process.poll() is None, f"the SDK's program ended with code {self._process.returncode}"
+            return [self._answers.pop(number)] if number in self._answers else []
+
+        [answer] = wait_until(answered, what=what)
+        if "error" in answer:
+            raise SdkError(answer["error"]["code"], answer["error"]["message"])
+        return answer.get("result")
+
+    def stop(self) -> None:
+        """End the program: by the end of its input."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._reader.join(10)
+        self._process.stdout.close()
+
+
+@dataclass
+class SdkClient:
+    """One client, and all that its SDK has told so far.
+
+    Attributes:
+        events: ``{"event", "channel"?, …}`` in the order of their coming.
+    """
+
+    name: str
+    variant: Variant
+    program: Program
+    events: list[Event] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return f"{self.variant} {self.name}"
+
+    def call(self, do: str, **arguments: Any) -> Any:
+        """Have the SDK do something and wait for what it returns.
+
+        Raises:
+            SdkError: it failed.
+        """
+        number = self.program.send({"client": self.name, "do": do, **arguments})
+        return self.program.answer(number, f"{self}: {do}")
+
+    def connect(self) -> Event:
+        """Connect and wait until it is done."""
+        self.call("connect")
+        return self.wait("connected")
+
+    def subscribe(self, channel: str, **options: Any) -> Event:
+        """Subscribe and wait until it is done."""
+        self.call("subscribe", channel=channel, **options)
+        return self.wait("subscribed", channel)
+
+    def of(self, event: str, channel: str | None = None) -> list[Event]:
+        """The events of one kind so far."""
+        return [
+            seen
+            for seen in list(self.events)
+            if seen["event"] == event and (channel is None or seen.get("channel") == channel)
+        ]
+
+    def wait(self, event: str, channel: str | None = None, *, count: int = 1, deadline_s: float = DEADLINE_S) -> Event:
+        """Wait for the ``count``-th event of a kind and return it."""
+        what = f"{self}: {event} {channel or ''} no. {count}"
+        return wait_until(lambda: self.of(event, channel)[count - 1 : count], deadline_s, what=what)[0]
+
+    def wait_for(self, condition: Callable[[Event], bool], *, what: str) -> Event:
+        """Wait for an event for which the condition holds."""
+        return wait_until(lambda: list(filter(condition, list(self.events))), what=f"{self}: {what}")[0]
+
+    def data(self, channel: str) -> list[Any]:
+        """The data of all publications of a channel so far."""
+        return [seen["data"] for seen in self.of("publication", channel)]
+
+    def wait_data(self, channel: str, expected: Sequence[Any], deadline_s: float = DEADLINE_S) -> None:
+        """Wait for as many publications, and compare."""
+        wait_until(
+            lambda: len(self.data(channel)) >= len(expected),
+            deadline_s,
+            what=f"{self}: {len(expected)} publications of {channel}, has {len(self.data(channel))}",
+        )
+        assert self.data(channel) == list(expected), str(self)
+
+
+class Sdks:
+    """The programs that run, started when first used."""
+
+    def __init__(self) -> None:
+        self._programs: dict[str, Program] = {}
+        self._names = (f"client-{number}" for number in itertools.count(1))
+
+    def client(self, variant: Variant, url: str, **options: Any) -> SdkClient:
+        """Make a client; ``token`` is its first token, ``tokens`` what it is given when it asks for more."""
+        program = self._programs.get(variant.sdk)
+        if program is None:
+            program = self._programs[variant.sdk] = Program(variant.sdk)
+        client = SdkClient(next(self._names), variant, program)
+        program.clients[client.name] = client
+        client.call("open", url=url, transport=variant.transport, **options)
+        return client
+
+    def stop(self) -> None:
+        """End them all."""
+        for program in self._programs.values():
+            program.stop()
+
+
+@contextmanager
+def sdks() -> Iterator[Sdks]:
+    """The SDKs' programs for the length of a ``with`` block."""
+    made = Sdks()
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+def missing(sdk: str) -> str:
+    """Why an SDK cannot be tested here; "": it can."""
+    if sdk == "js" and not (SDKS / "js" / "node_modules").is_dir():
+        return "npm's packages are not installed: deploy/scripts/bootstrap.sh test"
+    return "" if shutil.which(program_of(sdk)[0]) else f"{program_of(sdk)[0]} is not on this machine"
