@@ -29,7 +29,7 @@ def test_socket_stops_on_a_final_code(run_module: RunModule, code: int) -> None:
     assert (sockets, timers) == (1, 0)
 
 
-@pytest.mark.parametrize("code", [1000, 1001, 1006, 1011, 1012, 1013, 4408, 4999])
+@pytest.mark.parametrize("code", [1000, 1001, 1006, 1011, 1012, 1013, 4408, 4410, 4999])
 def test_socket_comes_back_after_any_other_code(run_module: RunModule, code: int) -> None:
     """A drain, a slow consumer, a lost connection and codes of the future: it waits, then connects to the same URL."""
     body = f"""{ROOM} made[0].hello(); made[0].lose(arg); const waiting = states.at(-1);

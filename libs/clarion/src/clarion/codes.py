@@ -106,12 +106,13 @@ class CloseCode(IntEnum):
 class RoomCloseCode(IntEnum):
     """Close codes of the plain rooms ``/ws/<channel>/``, beside 1009 and 1012 of :class:`CloseCode`.
 
-    A client comes back after 4408 (and 1012, and a lost connection); it stops on the others, since the
+    A client comes back after 4408 and 4410 (and 1012, and a lost connection); it stops on the others, since the
     same call would be refused again.
     """
 
-    NAME_INVALID = 4400
+    NAME_INVALID = 4400  # also a bad ``since`` or ``epoch``
     UNAUTHORIZED = 4401
     FORBIDDEN = 4403
     NAMESPACE_UNKNOWN = 4404
     SLOW = 4408
+    POSITION_LOST = 4410  # its place in the history is gone: reload, then join without ``since``

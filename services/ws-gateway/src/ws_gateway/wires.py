@@ -54,38 +54,35 @@ class Wire(Protocol):
 class PlainWire:
     """A plain room's: a text frame of each publication's data as JSON."""
 
-    is_positioned = False
-    is_delta = False
-    successor: Wire | None = None
-
-    def encode(self, group: Group, events: list[Event]) -> bytes:
-        """See :class:`Wire`."""
-        frames = [text_frame(json_encode(event.data)) for event in events if type(event) is Publication]
-        return frames[0] if len(frames) == 1 else b"".join(frames)
-
-
-class EnvelopeWire:
-    """A plain room's with ``?envelope=1``: the data with its place in the stream, its author and its time."""
-
     is_delta = False
     successor: Wire | None = None
 
     def __init__(self, *, is_positioned: bool) -> None:
         self.is_positioned = is_positioned
 
+    def frame(self, publication: Publication) -> bytes:
+        """Frame one publication."""
+        return text_frame(json_encode(publication.data))
+
     def encode(self, group: Group, events: list[Event]) -> bytes:
         """See :class:`Wire`."""
-        return b"".join(text_frame(json_encode(envelope(event))) for event in events if type(event) is Publication)
+        frames = [self.frame(event) for event in events if type(event) is Publication]
+        return frames[0] if len(frames) == 1 else b"".join(frames)
 
 
-class PositionedPlainWire(PlainWire):
-    """A plain room's with ``?since=``: as :class:`PlainWire`, and a lost position closes the socket."""
+class EnvelopeWire(PlainWire):
+    """A plain room's with ``?envelope=1``: the data with its place in the stream, its author and its time."""
 
-    is_positioned = True
+    def frame(self, publication: Publication) -> bytes:
+        """Frame one publication."""
+        return text_frame(json_encode(envelope(publication)))
 
 
 def envelope(publication: Publication) -> dict[str, Any]:
-    """``{"data", "offset"?, "epoch"?, "user"?, "time"}``; time in milliseconds since the epoch."""
+    """``{"data", "offset"?, "epoch"?, "user"?, "time"}``; time in milliseconds since 1970.
+
+    Offset and epoch are of a publication that is in the history, the user of one that a signed-in client sent.
+    """
     wrapped: dict[str, Any] = {"data": publication.data}
     if publication.offset:
         wrapped["offset"] = publication.offset
@@ -96,7 +93,19 @@ def envelope(publication: Publication) -> dict[str, Any]:
     return wrapped
 
 
-PLAIN: Final = PlainWire()
-POSITIONED_PLAIN: Final = PositionedPlainWire()
+PLAIN: Final = PlainWire(is_positioned=False)
+POSITIONED_PLAIN: Final = PlainWire(is_positioned=True)
 ENVELOPE: Final = EnvelopeWire(is_positioned=False)
 POSITIONED_ENVELOPE: Final = EnvelopeWire(is_positioned=True)
+
+
+def room_wire(*, envelope: bool, is_positioned: bool) -> PlainWire:
+    """The wire of a plain room's member.
+
+    Args:
+        envelope: it asked for ``?envelope=1``.
+        is_positioned: it asked for ``?since=``, so a lost position must be told; else it goes on live.
+    """
+    if envelope:
+        return POSITIONED_ENVELOPE if is_positioned else ENVELOPE
+    return POSITIONED_PLAIN if is_positioned else PLAIN
