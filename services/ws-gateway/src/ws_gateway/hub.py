@@ -44,6 +44,9 @@ WAITING_MAX_BYTES: Final = 64 * 1024 * 1024
 GROUP_WAITING_MAX_BYTES: Final = 4 * 1024 * 1024
 """The same of one channel with history; over it they are forgotten and read from the stream when it is their turn."""
 
+UNKEPT_CHANNELS_MAX: Final = 1_000
+"""Channels that are remembered as told of in the log; over it the oldest is forgotten, and may be told of again."""
+
 
 class Recovered(NamedTuple):
     """What a client that comes back is to be told, before it joins.
@@ -70,6 +73,10 @@ class Hub:
         streams: the histories; None: no channel has one.
         config: which channels have one.
         timeout_s: Redis's deadline to connect, and to answer.
+
+    Attributes:
+        undecodable: messages that were none of a channel layer's.
+        unkept: messages without an offset on channels with history: of stock services, or meant so.
     """
 
     def __init__(
@@ -90,6 +97,8 @@ class Hub:
         self._waiting_bytes = 0
         self._paused = False
         self.undecodable = 0
+        self.unkept = 0
+        self._unkept_channels: dict[str, None] = {}
         self.healer = Healer(streams, self._groups, self.deliver) if streams is not None else None
         self._subscriber = Subscriber(
             urls,
@@ -246,6 +255,7 @@ class Hub:
             events = self._events(payloads)
             stream = group.stream
             if stream is not None:
+                self._note_unkept(group, events)
                 was_healing = stream.is_healing
                 events = stream.admit(events)
                 if stream.is_healing and not was_healing and self.healer is not None:
@@ -262,6 +272,19 @@ class Hub:
                 self.undecodable += 1
                 log.warning("message.undecodable", error=type(exc).__name__, count=self.undecodable)
         return events
+
+    def _note_unkept(self, group: Group, events: list[Event]) -> None:
+        """Count, and log once a channel, what who comes back to this channel will not recover."""
+        unkept = sum([type(event) is Publication and not event.offset for event in events])
+        if not unkept:
+            return
+        self.unkept += unkept
+        told = self._unkept_channels
+        if group.channel not in told:
+            told[group.channel] = None
+            if len(told) > UNKEPT_CHANNELS_MAX:
+                del told[next(iter(told))]
+            log.warning("message.unkept", channel=group.channel, count=self.unkept)
 
     def deliver(self, group: Group, events: list[Event], size: int) -> None:
         """Write events to all members of a group, behind what is being written to them.

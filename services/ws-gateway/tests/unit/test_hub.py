@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgpack
 import pytest
+import structlog
 
+from clarion.namespaces import config_parse
 from clarion.server import Connection, text_frame
+from clarion.streams import Streams
 from clarion.subscriber import Messages
 from tests.support.waiting import wait_until_async
 from ws_gateway import hub as hub_module
@@ -238,6 +242,51 @@ async def test_the_last_member_gives_the_subscription_back(hub: Hub, monkeypatch
     async with hub.holding("chat:x", timeout_s=0):
         pass  # a join that failed
     assert calls.count("-asgi__group__chat:x") == 2
+
+
+@pytest.fixture
+async def kept_hub() -> AsyncIterator[Hub]:
+    """A hub on which the channels of ``kept`` have a history."""
+    config = config_parse({"channel": {"namespaces": [{"name": "kept", "history_size": 9, "history_ttl": "60s"}]}})
+    streams = Streams(["redis://127.0.0.1:1"], config=config, decode=decode)
+    yield Hub(["redis://127.0.0.1:1"], prefix="asgi", decode=decode, streams=streams, config=config)
+    await streams.close()
+
+
+async def test_what_no_history_holds_is_delivered_counted_and_logged_once_a_channel(kept_hub: Hub) -> None:
+    """A stock service's dict on a recoverable channel; a join is none, and on a plain channel nothing is expected."""
+    (member,) = connections(1)
+    stock = msgpack.packb({"type": "chat.message", "n": 1})
+    kept = msgpack.packb({"type": "clarion.publication", "data": 2, "offset": 1, "epoch": "e"})
+    joined = msgpack.packb({"type": "clarion.join", "info": {"user": "1", "client": "c"}})
+    for channel in ("kept:a", "kept:b", "plain:a"):
+        await join(kept_hub, channel, member)
+    with structlog.testing.capture_logs() as logs:
+        for channel in ("kept:a", "kept:b", "kept:a", "plain:a"):
+            kept_hub.dispatch({f"asgi__group__{channel}".encode(): [stock, kept, joined, stock]})
+    assert kept_hub.unkept == 6
+    assert [(entry["event"], entry["channel"]) for entry in logs] == [
+        ("message.unkept", "kept:a"),
+        ("message.unkept", "kept:b"),
+    ]
+    message = b'{"type":"chat.message","n":1}'
+    assert member.texts.count(message) == 8
+    assert member.texts.count(b"2") == 4 - 1  # the second on kept:a has an offset that had come before
+
+
+async def test_channels_that_were_logged_are_not_kept_without_bound(
+    kept_hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over the bound the oldest is forgotten."""
+    monkeypatch.setattr(hub_module, "UNKEPT_CHANNELS_MAX", 3)
+    (member,) = connections(1)
+    stock = msgpack.packb({"type": "chat.message"})
+    with structlog.testing.capture_logs() as logs:
+        for number in (0, 1, 2, 2, 0, 3, 0):
+            await join(kept_hub, f"kept:{number}", member)
+            kept_hub.dispatch({f"asgi__group__kept:{number}".encode(): [stock]})
+    assert [entry["channel"][-1] for entry in logs] == ["0", "1", "2", "3", "0"]
+    assert len(kept_hub._unkept_channels) == 3
 
 
 def test_the_fake_connection_is_one() -> None:
