@@ -35,10 +35,10 @@ class Node:
         self.entries = redis_node_entries(prefix, uid)
         self.prefixes = redis_presence(prefix, ""), redis_group(prefix, "")
 
-    def beat(self) -> bytes:
+    def beat(self) -> Any:
         return self._run(BEAT, 2, self.nodes, self.key, self.uid, f'{{"uid":"{self.uid}"}}', 15, LATE_MS)
 
-    def write(self, number: int, *changes: tuple[Any, ...]) -> bytes:
+    def write(self, number: int, *changes: tuple[Any, ...]) -> Any:
         words = [word for change in changes for word in change]
         keys = (3, self.key, self.entries, self.nodes)
         return self._run(WRITE, *keys, self.uid, number, *self.prefixes, 15, *words)

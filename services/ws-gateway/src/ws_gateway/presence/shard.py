@@ -101,12 +101,13 @@ class PresenceShard:
 
     async def stop(self) -> None:
         """Write what waits, within ``STOP_S``, and forget this node."""
-        if self._task is not None:
+        task, self._task = self._task, None
+        if task is not None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(STOP_S):
                     await self._is_idle.wait()
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
             with suppress(*REDIS_ERRORS):
                 await self._run(FAREWELL, 3, self._nodes, self._node, self._node_entries, self._uid)
         await self._client.aclose(close_connection_pool=True)
