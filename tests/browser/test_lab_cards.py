@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from typing import Final
 
 import httpx
@@ -145,6 +147,16 @@ def test_close_says_what_a_browser_refuses(lab: Lab) -> None:
     lab.close(4000, "\u20ac" * 42)
     expect(lab.part("close-help")).to_have_text("A reason has at most 123 bytes, not 126.")
     lab.expect_open()
+
+
+def test_handshake_by_curl_works_as_pasted(lab: Lab) -> None:
+    """The line of the empty card shows the handshake, for a path with a name in it, too."""
+    if not shutil.which("curl"):
+        pytest.skip("curl is not installed")
+    for slug in ("consumers", "room"):
+        line = lab.open(slug).part("curl").inner_text().replace("--max-time 3", "--max-time 1")
+        done = subprocess.run(["sh", "-c", line], capture_output=True, timeout=60, check=False)
+        assert done.stdout.startswith(b"HTTP/1.1 101 Switching Protocols"), done.stderr
 
 
 def test_only_the_open_lesson_is_connected(lab: Lab) -> None:

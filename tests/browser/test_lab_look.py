@@ -14,7 +14,6 @@ from tests.browser.looks import SHIFTS, VIEWS, expect_fits
 from tests.support.product import Product
 from ws_gateway.lab.examples import EXAMPLES
 
-
 NEVER_ANSWERED = """
   globalThis.WebSocket = class extends EventTarget {
     static OPEN = 1;
