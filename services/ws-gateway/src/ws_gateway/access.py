@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from clarion.errors import PermissionRefused, Unauthorized
 from clarion.namespaces import ClarionConfig
-from clarion.permissions import may_publish, may_subscribe
+from clarion.permissions import may_history, may_publish, may_subscribe
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +29,16 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What a client that may join is allowed to do."""
+    """What a client that may join is allowed to do.
+
+    Attributes:
+        may_recover: it gets what it missed, if the history holds it.
+    """
 
     channel: str
     user: str
     may_publish: bool
+    may_recover: bool
 
 
 def room_admit(config: ClarionConfig, channel: str, identity: Identity) -> Admission:
@@ -49,8 +54,22 @@ def room_admit(config: ClarionConfig, channel: str, identity: Identity) -> Admis
     if decision.error is PermissionRefused and not identity.user and not identity.has_token:
         raise Unauthorized("sign in, or send a token")
     decision.check()
-    publishing = may_publish(config, channel, identity.user, is_subscribed=True)
-    return Admission(channel=channel, user=identity.user, may_publish=publishing.allowed)
+    return Admission(
+        channel=channel,
+        user=identity.user,
+        may_publish=may_publish(config, channel, identity.user, is_subscribed=True).allowed,
+        may_recover=_may_recover(config, channel, identity.user),
+    )
+
+
+def _may_recover(config: ClarionConfig, channel: str, user: str) -> bool:
+    """Whether the namespace lets a subscription be recoverable: the rule of the client protocol."""
+    options = config.options_of(channel)
+    if not options.has_history:
+        return False
+    if options.force_recovery or options.allow_recovery:
+        return True
+    return may_history(config, channel, user, is_subscribed=True).allowed
 
 
 def origin_check(

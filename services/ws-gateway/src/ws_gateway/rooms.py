@@ -42,12 +42,12 @@ from ws_gateway.credentials import (
     query_of,
     token_of,
 )
+from ws_gateway.hub import Recovered
 from ws_gateway.room_query import RoomQuery, room_query
 from ws_gateway.room_session import RoomSession
 
 if TYPE_CHECKING:
     from ws_gateway.gateway import Gateway
-    from ws_gateway.hub import Recovered
 
 log = structlog.stdlib.get_logger("ws_gateway.rooms")
 
@@ -118,23 +118,28 @@ class RoomEndpoint:
         hub, channel = self._gateway.hub, admission.channel
         connection: Connection = scope["extensions"]["clarion.connection"]
         session = RoomSession(self._gateway, connection, admission)
-        async with hub.holding(channel, self._gateway.join_timeout_s, since=query.since) as is_ready:
-            recovered = None if query.since is None else await self._recover(channel, query, is_ready=is_ready)
+        since = query.since if admission.may_recover else None
+        async with hub.holding(channel, self._gateway.join_timeout_s, since=since) as is_ready:
+            recovered = None if query.since is None else await self._recover(admission, query, is_ready=is_ready)
             # From here to the end of start() the loop does not turn (the server's accept does not wait): the client
             # cannot be lost in between, and misses nothing of what comes behind what was recovered.
             await send({"type": "websocket.accept", "subprotocol": subprotocol, "clarion.session": session})
             session.start(query, recovered)
 
-    async def _recover(self, channel: str, query: RoomQuery, *, is_ready: bool) -> Recovered:
+    async def _recover(self, admission: Admission, query: RoomQuery, *, is_ready: bool) -> Recovered:
         """Find what a client has missed.
 
         Raises:
             ChannelLayerUnavailable: Redis does not say: close code 1013, and no wrong answer.
         """
-        config, hub, since = self._gateway.config, self._gateway.hub, query.since
+        config, hub = self._gateway.config, self._gateway.hub
+        channel, since = admission.channel, query.since
         assert since is not None
         if not is_ready and config.is_recoverable(channel):
             raise ChannelLayerUnavailable(_UNREAD)
+        if not admission.may_recover:
+            offset, epoch = hub.position(channel)
+            return Recovered(ok=False, publications=[], offset=offset, epoch=epoch)
         try:
             if config.options_of(channel).is_cache:
                 return await hub.recover_latest(channel, since, query.epoch)

@@ -42,6 +42,20 @@ allow_subscribe_for_client = true
 allow_subscribe_for_anonymous = true
 [[channel.namespaces]]
 name = "closed"
+[[channel.namespaces]]
+name = "kept"
+history_size = 1000
+history_ttl = "300s"
+force_recovery = true
+allow_subscribe_for_client = true
+allow_publish_for_client = true
+[[channel.namespaces]]
+name = "newest"
+history_size = 1
+history_ttl = "300s"
+force_recovery = true
+force_recovery_mode = "cache"
+allow_subscribe_for_client = true
 """
 
 
@@ -50,12 +64,12 @@ class GatewayProcess:
 
     application = "ws_gateway.asgi:application"
 
-    def __init__(self, folder: Path, redis_url: str, prefix: str, **env: str) -> None:
+    def __init__(self, folder: Path, redis_url: str, prefix: str, *, config: str = CONFIG, **env: str) -> None:
         self.folder = folder
         self.port = free_port()
         self.prefix = prefix
-        self.publisher = Publisher([redis_url], prefix=prefix)
-        (folder / "clarion.toml").write_text(CONFIG)
+        (folder / "clarion.toml").write_text(config)
+        self.publisher = Publisher([redis_url], prefix=prefix, config=folder / "clarion.toml")
         self.env = {
             **os.environ,
             "CLARION_ENVIRONMENT": "development",
@@ -187,11 +201,19 @@ def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def running_gateway(
-    folder: Path, redis_url: str, database: Path, *, application: str = "", may_raise: bool = False, **env: str
+    folder: Path,
+    redis_url: str,
+    database: Path,
+    *,
+    application: str = "",
+    may_raise: bool = False,
+    prefix: str = "",
+    config: str = CONFIG,
+    **env: str,
 ) -> Iterator[GatewayProcess]:
     """A gateway that is ready. At the end it must leave with 0, and without a traceback in its log unless it may."""
     shutil.copy(database, folder)
-    gateway = GatewayProcess(folder, redis_url, f"t{uuid4().hex[:12]}", **env)
+    gateway = GatewayProcess(folder, redis_url, prefix or f"t{uuid4().hex[:12]}", config=config, **env)
     gateway.application = application or gateway.application
     gateway.start()
     yield gateway

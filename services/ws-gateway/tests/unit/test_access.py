@@ -8,6 +8,7 @@ from clarion.errors import NameInvalid, NamespaceUnknown, PermissionRefused, Una
 from clarion.namespaces import config_parse
 from ws_gateway.access import Identity, origin_check, room_admit
 
+HISTORY = {"history_size": 10, "history_ttl": "60s", "allow_subscribe_for_client": True}
 CONFIG = config_parse(
     {
         "channel": {
@@ -15,6 +16,10 @@ CONFIG = config_parse(
                 {"name": "chat", "allow_subscribe_for_client": True, "allow_publish_for_client": True},
                 {"name": "news", "allow_subscribe_for_client": True, "allow_subscribe_for_anonymous": True},
                 {"name": "closed"},
+                {"name": "recorded", **HISTORY},
+                {"name": "forced", **HISTORY, "force_recovery": True},
+                {"name": "allowed", **HISTORY, "allow_recovery": True},
+                {"name": "read", **HISTORY, "allow_history_for_subscriber": True},
             ]
         }
     }
@@ -53,6 +58,19 @@ def test_room_admit_refuses_the_rest(channel: str, identity: Identity, error: ty
     with pytest.raises(error) as caught:
         room_admit(CONFIG, channel, identity)
     assert type(caught.value) is error
+
+
+@pytest.mark.parametrize(
+    ("channel", "may_recover"),
+    [
+        ("forced:x", True), ("allowed:x", True), ("read:x", True), ("#7", True),
+        ("recorded:x", False),  # kept for services alone: a room must not be the way around
+        ("chat:x", False),
+    ],
+)  # fmt: skip
+def test_room_admit_lets_recover_who_could_by_the_protocol(channel: str, may_recover: bool) -> None:
+    """By force_recovery, allow_recovery or the right to the history; without a history there is nothing."""
+    assert room_admit(CONFIG, channel, SIGNED_IN).may_recover == may_recover
 
 
 @pytest.mark.parametrize("channel", ["chat:x", "closed:x"])
