@@ -35,6 +35,7 @@ class Shared:
     max_message_bytes: int | None
     max_frame_bytes: int | None
     max_queued_bytes: int
+    max_large_bytes: int
     max_inbound: int
     connect_timeout_s: float | None
     ping_interval_s: float | None

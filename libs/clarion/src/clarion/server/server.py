@@ -53,7 +53,8 @@ class Server(DaphneServer):
             Never more than the process may open files (trap 33).
         max_message_bytes: daphne's ``websocket_max_message_size`` (1 MiB; 0: no limit), beyond it 1009.
         max_queued_bytes: what may wait for one socket; beyond it the connection is given up.
-        max_process_queued_bytes: the same for all sockets together.
+        max_large_bytes: what may wait for one socket of replies that it has asked for (``Connection.write_large``).
+        max_process_queued_bytes: both, for all sockets together.
         max_inbound: messages that may wait for an ASGI application before its socket is not read any more.
         drain_s: how long SIGTERM waits for close handshakes and handlers.
         backlog: connections that may wait to be accepted (the kernel caps it at ``net.core.somaxconn``).
@@ -69,6 +70,7 @@ class Server(DaphneServer):
         max_connections: int | None = None,
         max_message_bytes: int | None = None,
         max_queued_bytes: int = 2**20,
+        max_large_bytes: int = 64 * 2**20,
         max_process_queued_bytes: int = 256 * 2**20,
         max_inbound: int = 64,
         drain_s: float = 10.0,
@@ -106,6 +108,7 @@ class Server(DaphneServer):
             max_message_bytes=self.websocket_max_message_size or None,
             max_frame_bytes=self.websocket_max_frame_size or None,
             max_queued_bytes=max_queued_bytes,
+            max_large_bytes=max_large_bytes,
             max_inbound=max_inbound,
             connect_timeout_s=_limit(self.websocket_connect_timeout),
             ping_interval_s=self.ping_interval or None,

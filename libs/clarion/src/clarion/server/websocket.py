@@ -393,6 +393,10 @@ class WebSocket(Connection):
         if interval is None:
             self._sleep(None)
             return
+        if self._backlog is not None:  # a ping would wait behind the reply, and so would its answer
+            self._unanswered = 0.0
+            self._sleep(interval)
+            return
         now = shared.wheel.now
         if self._heard >= self._unanswered or not self._reading:
             self._unanswered = 0.0

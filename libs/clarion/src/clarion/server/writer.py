@@ -7,11 +7,12 @@ import logging
 from errno import EAGAIN, ENOBUFS, EWOULDBLOCK
 from typing import TYPE_CHECKING, Any
 
+from clarion.server.backlog import Backlog
 from clarion.server.transports import TcpTransport, UnixTransport
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from clarion.server.limits import Shared
 
@@ -28,7 +29,7 @@ class Writer:
             is seen or sent or the socket is lost.
     """
 
-    __slots__ = ("_fast", "_shared", "_socket", "_transport", "open")
+    __slots__ = ("_backlog", "_fast", "_shared", "_socket", "_transport", "open")
 
     def __init__(self, shared: Shared) -> None:
         self.open = False
@@ -40,16 +41,24 @@ class Writer:
         self._socket: socket.socket | None = None
         # `socket.send` while the connection is open and nothing waits, else None: the one check of `write`.
         self._fast: Callable[[bytes], int] | None = None
+        self._backlog: Backlog | None = None  # while a large reply is under way
 
     @property
     def queued_bytes(self) -> int:
-        """Bytes that were written and wait for the socket."""
+        """Bytes that were written and wait for the socket, large replies included."""
         transport = self._transport
         if transport is None:
             return 0
-        if self._socket is not None:
-            return transport._tempDataLen + len(transport.dataBuffer) - transport.offset  # type: ignore[no-any-return]
-        return _queued_behind_tls(transport)
+        waiting = 0 if self._backlog is None else self._backlog.waiting_bytes
+        if self._socket is None:
+            return waiting + _queued_behind_tls(transport)
+        queued: int = transport._tempDataLen + len(transport.dataBuffer) - transport.offset
+        return waiting + queued
+
+    @property
+    def large_bytes(self) -> int:
+        """What of :attr:`queued_bytes` belongs to large replies; 0: none is under way."""
+        return 0 if self._backlog is None else self._backlog.large_bytes
 
     def write(self, frames: bytes) -> None:
         """Write ready bytes (:func:`~clarion.server.text_frame`): at once if nothing waits, else behind it.
@@ -73,15 +82,37 @@ class Writer:
         if sent != len(frames):
             self._queue(frames[sent:])
 
+    def write_large(self, pieces: Iterable[bytes]) -> None:
+        """Write a reply to the client's own command, however large: it goes out as the socket takes it.
+
+        It does not count as waiting for a slow reader: what is written behind it has ``max_queued_bytes`` for itself,
+        and goes out behind it. The connection is given up when the client takes nothing for ten seconds, and when
+        more than ``max_large_bytes`` would wait (one reply may be larger, if none waits before it).
+
+        Args:
+            pieces: ready bytes, as for :meth:`write`; one frame of ten megabytes, or ten thousand small ones.
+        """
+        if not self.open:
+            return
+        if self._backlog is not None:
+            self._backlog.add_large(pieces)
+        else:
+            backlog = Backlog(self, self._transport, self._shared, self._all_handed_over)
+            backlog.add_large(pieces)
+            if not backlog.send_at_once():
+                return
+            self._fast = None
+            self._backlog = backlog
+            backlog.start()
+        self._note()
+
     def lose(self, why: str) -> None:
         """Give the connection up: what waits is dropped, the peer sees a reset (1006)."""
         transport = self._transport
         if transport is None:
             return
         log.debug("connection given up: %s", why)
-        self._shut()
-        self._transport = None
-        self._shared.budget.forget(self)
+        self._release()
         # The reactor does it later, so nobody's `connectionLost` runs inside a loop over members (trap 10).
         transport.abortConnection()
 
@@ -117,6 +148,10 @@ class Writer:
         if transport is None or not data:
             return
         self._fast = None
+        if self._backlog is not None:
+            self._backlog.add_later(data)
+            self._note()
+            return
         # Every write counts, pongs too: a client that pings and does not read queued 83 MB of them (trap 21).
         queued = self.queued_bytes
         if queued and queued + len(data) > self._shared.max_queued_bytes:
@@ -125,12 +160,26 @@ class Writer:
         transport.write(data)
         self._shared.budget.note(self, queued + len(data))
 
+    def _note(self) -> None:
+        if self._transport is not None:
+            self._shared.budget.note(self, self.queued_bytes)
+
+    def _all_handed_over(self) -> None:
+        backlog, self._backlog = self._backlog, None
+        if backlog is not None:
+            backlog.stop()
+            self._note()
+            if backlog.ends:
+                self._end_stream()
+
     def _end_stream(self) -> None:
         """Half-close, and keep reading: the client's answer, or its data, must not meet a closed socket (trap 8)."""
         transport = self._transport
         if transport is None:
             return
-        if self._socket is not None:
+        if self._backlog is not None:
+            self._backlog.ends = True
+        elif self._socket is not None:
             # `b""` is ignored by `transport.write`, so the stream would never end (trap 3).
             transport.loseWriteConnection()
         else:
@@ -144,6 +193,9 @@ class Writer:
     def _release(self) -> None:
         """Keep nothing of a socket that is gone."""
         self._shut()
+        backlog, self._backlog = self._backlog, None
+        if backlog is not None:
+            backlog.stop()
         self._shared.budget.forget(self)
         self._transport = self._socket = None
 

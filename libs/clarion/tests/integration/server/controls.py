@@ -84,6 +84,22 @@ def write_numbers(name: str, count: int, size: int) -> None:
 
 
 @operation
+def write_large(name: str, count: int, size: int, first: int = 0) -> list[int]:
+    """Write numbered messages as one large reply; return what waits, and what of it is the reply's."""
+    connection = SESSIONS[name].connection
+    with busy("write"):
+        connection.write_large(framed(connection, numbered(first + number, size)) for number in range(count))
+    return [connection.queued_bytes, connection.large_bytes]
+
+
+@operation
+def write_giant(name: str, size: int) -> None:
+    """Write one message of some megabytes as a large reply."""
+    connection = SESSIONS[name].connection
+    connection.write_large([framed(connection, bytes(number % 251 for number in range(1_000)) * (size // 1_000))])
+
+
+@operation
 def fill(name: str, size: int, queued: int = 300_000) -> int:
     """Write numbered messages until so many bytes wait here, beyond the kernel's buffers; return their number."""
     connection, number = SESSIONS[name].connection, 0
