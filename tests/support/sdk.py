@@ -8,13 +8,14 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from tests.support.waiting import DEADLINE_S, wait_until
+from tests.support.waiting import DEADLINE_S, Seen
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 SDKS: Final = ROOT / "tests" / "e2e" / "sdk"
@@ -80,7 +81,7 @@ class Program:
         self.clients: dict[str, SdkClient] = {}
         self._answers: dict[int, Event] = {}
         self._ids = itertools.count(1)
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._process = subprocess.Popen(program_of(sdk), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -89,18 +90,33 @@ class Program:
         assert self._process.stdout
         for text in self._process.stdout:
             line = json.loads(text)
-            if "id" in line and "event" not in line:
-                self._answers[line["id"]] = line
-            else:
-                self.clients[line["client"]].events.append(line)
+            with self._changed:
+                if "event" in line:
+                    self.clients[line["client"]].events.append(line)
+                else:
+                    self._answers[line["id"]] = line
+                self._changed.notify_all()
+
+    def wait(self, condition: Callable[[], Seen], deadline_s: float = DEADLINE_S, *, what: str) -> Seen:
+        """Wait until a condition on what the program said is true, and return its value.
+
+        Raises:
+            AssertionError: it was not true within ``deadline_s`` seconds.
+        """
+        end = time.monotonic() + deadline_s
+        with self._changed:
+            while not (seen := condition()):
+                assert self._process.poll() is None, f"the SDK's program ended with code {self._process.returncode}"
+                assert time.monotonic() < end, f"{what}: not within {deadline_s:g} s"
+                self._changed.wait(0.2)
+        return seen
 
     def send(self, line: Event) -> int:
         """Ask for something; returns the number that :meth:`answer` takes."""
         number = next(self._ids)
         assert self._process.stdin
-        with self._lock:
-            self._process.stdin.write(json.dumps({"id": number, **line}) + "\n")
-            self._process.stdin.flush()
+        self._process.stdin.write(json.dumps({"id": number, **line}) + "\n")
+        self._process.stdin.flush()
         return number
 
     def answer(self, number: int, what: str) -> Any:
@@ -110,11 +126,8 @@ class Program:
             SdkError: the SDK's call failed.
         """
 
-        def answered() -> list[Event]:
-            assert self._process.poll() is None, f"the SDK's program ended with code {self._process.returncode}"
-            return [self._answers.pop(number)] if number in self._answers else []
-
-        [answer] = wait_until(answered, what=what)
+        self.wait(lambda: number in self._answers, what=what)
+        answer = self._answers.pop(number)
         if "error" in answer:
             raise SdkError(answer["error"]["code"], answer["error"]["message"])
         return answer.get("result")
@@ -172,18 +185,18 @@ class SdkClient:
         """The events of one kind so far."""
         return [
             seen
-            for seen in list(self.events)
+            for seen in self.events
             if seen["event"] == event and (channel is None or seen.get("channel") == channel)
         ]
 
     def wait(self, event: str, channel: str | None = None, *, count: int = 1, deadline_s: float = DEADLINE_S) -> Event:
         """Wait for the ``count``-th event of a kind and return it."""
         what = f"{self}: {event} {channel or ''} no. {count}"
-        return wait_until(lambda: self.of(event, channel)[count - 1 : count], deadline_s, what=what)[0]
+        return self.program.wait(lambda: self.of(event, channel)[count - 1 : count], deadline_s, what=what)[0]
 
     def wait_for(self, condition: Callable[[Event], bool], *, what: str) -> Event:
         """Wait for an event for which the condition holds."""
-        return wait_until(lambda: list(filter(condition, list(self.events))), what=f"{self}: {what}")[0]
+        return self.program.wait(lambda: list(filter(condition, self.events)), what=f"{self}: {what}")[0]
 
     def data(self, channel: str) -> list[Any]:
         """The data of all publications of a channel so far."""
@@ -191,11 +204,8 @@ class SdkClient:
 
     def wait_data(self, channel: str, expected: Sequence[Any], deadline_s: float = DEADLINE_S) -> None:
         """Wait for as many publications, and compare."""
-        wait_until(
-            lambda: len(self.data(channel)) >= len(expected),
-            deadline_s,
-            what=f"{self}: {len(expected)} publications of {channel}, has {len(self.data(channel))}",
-        )
+        what = f"{self}: {len(expected)} publications of {channel}"
+        self.program.wait(lambda: len(self.data(channel)) >= len(expected), deadline_s, what=what)
         assert self.data(channel) == list(expected), str(self)
 
 

@@ -78,6 +78,7 @@ history_size = 10
 history_ttl = "300s"
 force_recovery = true
 allow_subscribe_for_client = true
+allow_history_for_client = true
 
 # The newest alone.
 [[channel.namespaces]]
