@@ -167,7 +167,12 @@ class RedisCommands:
 
     def publish_raw(self, name: str, payload: bytes) -> Command:
         """Send bytes on a Redis channel that is no group's: it lives on the shard of its name."""
-        return Command(_consistent_hash(name, self._shards), None, ("PUBLISH", name, payload))
+        return Command(self.shard_of(name), None, ("PUBLISH", name, payload))
+
+    def shard_of(self, name: str) -> int:
+        """The shard of a Redis channel."""
+        shard: int = _consistent_hash(name, self._shards)
+        return shard
 
     def read(
         self, channel: str, *, since: int | None = None, limit: int | None = None, reverse: bool = False
