@@ -81,12 +81,14 @@ class Gateway:
 
     def _facts(self) -> dict[str, str | int]:
         """What other services may know of this node."""
+        channels = self.hub.channels()
         return {
             "name": self.node,
             "version": __version__,
             "num_clients": self.clients.count,
+            "num_subs": sum(channels.values()),
             "num_users": self.clients.users,
-            "num_channels": len(self.hub.channels()),
+            "num_channels": len(channels),
             "uptime": int(time.monotonic() - self._started_at),
         }
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from clarion.codes import DisconnectCode, UnsubscribeCode
+from clarion.codes import DisconnectCode
 from clarion.errors import ClarionError
 from clarion.publications import publication
 from clarion.server import Connection
@@ -26,6 +26,7 @@ from ws_gateway.protocol.commands import StreamPosition
 from ws_gateway.protocol.effects import (
     Call,
     Close,
+    Deliver,
     FetchKeys,
     Identify,
     Join,
@@ -157,8 +158,8 @@ class Client:
         self.run()
 
     def unsubscribe(self, channel: str) -> None:
-        """End a subscription."""
-        self.session.unsubscribe(channel, UnsubscribeCode.SERVER)
+        """End a subscription; "" is all of them."""
+        self.session.unsubscribe_by_server(channel)
         self.run()
 
     def subscribe(self, channel: str, extra: SubsOptions, *, since: StreamPosition | None, expires_at: int) -> None:
@@ -199,6 +200,8 @@ class Client:
             self._close(out, replies)
         elif type(out) is Publish:
             self._publish(out)
+        elif type(out) is Deliver:
+            replies += [self._format.codec.push(out.channel, bytes(inside)) for inside in out.publications]
         elif isinstance(out, (FetchKeys, Identify, ReadHistory, ReadPresence, Call)):
             self._gateway.start_task(effects.run(self._gateway, self, out, self._scope))
 

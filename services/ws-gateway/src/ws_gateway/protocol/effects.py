@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from clarion.tokens import KeyNotHere
 from clarion.values import JSON
@@ -63,6 +63,13 @@ class Leave(Struct, frozen=True):
     subscription: Subscription
 
 
+class Deliver(Struct, frozen=True):
+    """Send what was recovered for a subscription that the server has just made: encoded publications, in order."""
+
+    channel: str
+    publications: list[Raw]
+
+
 class Publish(Struct, frozen=True):
     """Publish, in the order asked for: :meth:`Session.published`."""
 
@@ -98,5 +105,5 @@ class Call(Struct, frozen=True):
     data: bytes
 
 
-Effect: TypeAlias = Close | FetchKeys | Identify | Join | Leave | Publish | ReadHistory | ReadPresence | Call
+Effect: TypeAlias = Close | FetchKeys | Identify | Join | Leave | Deliver | Publish | ReadHistory | ReadPresence | Call
 Out: TypeAlias = Reply | Effect

@@ -104,13 +104,14 @@ class Session:
         waiting: commands by the channel whose subscribe they wait for; under "" those that wait for the connect.
         paging: channels whose history the client is reading from a position on.
         server_joins: whom to tell of server-side subscriptions that are under way, by channel.
+        unwanted: channels whose subscribe is under way, and that the server has unsubscribed meanwhile.
         due: when :meth:`tick` is wanted next, on the driver's clock.
     """
 
     __slots__ = (
         "_allowance", "_allowed_at", "_errors", "_outs", "_under_way", "client", "connect_id", "due", "expires_at",
         "first_ping", "has_origin", "info", "is_closed", "is_connected", "may_use_cookie", "now", "paging", "ping_due",
-        "pong_due", "rules", "server_joins", "session", "started_at", "subscriptions", "user", "waiting",
+        "pong_due", "rules", "server_joins", "session", "started_at", "subscriptions", "unwanted", "user", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -142,6 +143,7 @@ class Session:
         self.ping_due = self.pong_due = 0.0
         self.subscriptions: dict[str, Subscription] = {}
         self.waiting: dict[str, list[Command]] = {}
+        self.unwanted = frozenset[str]()
         self.due = now + rules.config.client.stale_close_delay
         self._outs: list[Out] = []
         self._under_way = 0
@@ -308,6 +310,14 @@ class Session:
             text = reason or code.name.lower().replace("_", " ")
             self.say(Reply(push=Push(channel=channel, unsubscribe=Unsubscribe(code=int(code), reason=text))))
             self.do(Leave(channel, subscription))
+
+    def unsubscribe_by_server(self, channel: str) -> None:
+        """End a subscription; one that is under way, as soon as it stands. "" is all of them."""
+        for name in [channel] if channel else [*self.subscriptions, *self.waiting]:
+            if name in self.subscriptions:
+                self.unsubscribe(name, UnsubscribeCode.SERVER)
+            elif name in self.waiting:
+                self.unwanted |= {name}
 
     def position_lost(self, channel: str) -> None:
         """Events were lost to the client, and the stream cannot fill the gap."""

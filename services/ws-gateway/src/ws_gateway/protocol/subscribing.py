@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from msgspec import Raw
 
 from clarion import permissions
+from clarion.codes import UnsubscribeCode
 from clarion.errors import (
     AlreadySubscribed,
     ClarionError,
@@ -32,7 +33,7 @@ from ws_gateway.protocol.commands import (
     SubscribeRequest,
     UnsubscribeRequest,
 )
-from ws_gateway.protocol.effects import FetchKeys, Join, Leave
+from ws_gateway.protocol.effects import Deliver, FetchKeys, Join, Leave
 from ws_gateway.protocol.filters import filter_of
 from ws_gateway.protocol.replies import Push, Reply, SubRefreshResult, Subscribe, SubscribeResult, UnsubscribeResult
 from ws_gateway.protocol.subscriptions import Subscription
@@ -119,6 +120,7 @@ def subscribe_by_server(
         NamespaceUnknown: error 102.
     """
     session.now = now
+    session.unwanted -= {channel}
     if channel in session.subscriptions or channel in session.waiting or session.is_closed:
         return
     request = SubscribeRequest()
@@ -205,6 +207,9 @@ def joined(session: Session, join: Join, result: SubscribeResult, now: float) ->
         session.answer(Reply(id=join.id, subscribe=result))
     if subscription.expires_at:
         session.set_due()
+    if join.channel in session.unwanted:
+        session.unwanted -= {join.channel}
+        session.unsubscribe(join.channel, UnsubscribeCode.SERVER)
     session.resume(join.channel)
 
 
@@ -214,14 +219,21 @@ def _server_joined(session: Session, channel: str, result: SubscribeResult) -> N
         tell(channel, result)
         return
     push = Subscribe(
-        recoverable=result.recoverable, epoch=result.epoch, offset=result.offset, positioned=result.positioned
+        recoverable=result.recoverable,
+        epoch=result.epoch,
+        offset=result.offset,
+        positioned=result.positioned,
+        data=result.data,
     )
     session.say(Reply(push=Push(channel=channel, subscribe=push)))
+    if result.publications:
+        session.do(Deliver(channel, result.publications))
 
 
 def join_failed(session: Session, join: Join, exc: ClarionError, now: float) -> None:
     """The channel could not be joined: Redis is away."""
     session.now = now
+    session.unwanted -= {join.channel}
     if join.subscription.is_server_side:
         tell = session.server_joins.pop(join.channel, None)
         if tell is not None:
