@@ -28,6 +28,8 @@ class HttpApiEnv(PagesEnv):
     """How long a stopping worker may finish its requests."""
     http_body_max_bytes: int = Field(default=10 * 1024 * 1024, ge=1024)
     """Most bytes of a request's body. Below nginx's own limit (11 MiB), so that the answer is ours."""
+    server_api_items_max: int = Field(default=1_000, ge=1, le=100_000)
+    """Most items of a list in the server API: channels, commands, a whitelist; publications of a history."""
 
 
 env: Final = env_load(HttpApiEnv)

@@ -64,6 +64,14 @@ class NoAnswer(ClarionError):
     temporary = True
 
 
+class BatchUnfinished(ClarionError):
+    """The commands before it took too long: send this one again, in a smaller batch."""
+
+    code = "batch_unfinished"
+    http_status = 503
+    temporary = True
+
+
 class DatabaseUnavailable(ClarionError):
     """The database did not answer; nothing was changed."""
 

@@ -12,6 +12,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("api/v1/", include("http_api.tokens.api.urls")),
     path("api/v1/", include("http_api.notifications.api.urls")),
     path("api/v1/", include("http_api.accounts.api.urls")),
+    path("api/", include("http_api.server_api.api.urls")),
     path("admin/", admin.site.urls),
     path("", include("http_api.accounts.urls")),
     path("", include("http_api.console.urls")),

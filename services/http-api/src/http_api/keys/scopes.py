@@ -10,7 +10,7 @@ class Scope(models.TextChoices):
 
     PUBLISH = "publish", "publish to channels"
     READ = "read", "read history and presence"
-    CONTROL = "control", "mint tokens for users, disconnect them"
+    CONTROL = "control", "mint tokens for users, subscribe and disconnect them, remove histories"
     NOTIFY = "notify", "send notifications"
     ADMIN = "admin", "everything"
 

@@ -1,5 +1,7 @@
 """Authentication by API key: ``Authorization: Bearer clk_…`` or ``X-API-Key: clk_…``.
 
+``Authorization: apikey clk_…`` is the same: older clients of Centrifugo's server API send that.
+
 Source: docs/protocol.md; RFC 6750 section 2.1.
 """
 
@@ -32,7 +34,7 @@ class ApiKeyAuthentication(BaseAuthentication):
 
 def _key_shown(request: Request) -> str | None:
     scheme, _, credentials = str(request.META.get("HTTP_AUTHORIZATION", "")).partition(" ")
-    if scheme.lower() == "bearer":
+    if scheme.lower() in {"bearer", "apikey"}:
         return credentials.strip()
     key = request.META.get("HTTP_X_API_KEY")
     return None if key is None else str(key).strip()
