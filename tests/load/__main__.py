@@ -13,12 +13,14 @@ from tests.load import machine, report
 from tests.load.bench import MeasurementFailed
 from tests.load.generator.fleet import GeneratorFailed
 from tests.load.measurements import measure
+from tests.load.node_packages import PackagesMissing
 from tests.load.processes import cores_split, files_raise, on_cores
 from tests.load.results import Results
 from tests.load.scenarios import FULL, QUICK, Plan
 from tests.load.stage import ROOT, Stage, stage_set
 
 RESULTS = Path(__file__).parent / "results"
+CONFIG = Path(__file__).parent / "clarion.toml"
 
 
 def main() -> int:
@@ -31,7 +33,7 @@ def main() -> int:
         return 2
     print(f"Clarion benchmark, {plan.name}: {plan.runs} run(s) of {len(plan.scenarios)} scenarios", flush=True)
     results = Results()
-    with on_cores(cores.load), stage_set(cores, ROOT / "deploy" / "dev" / "clarion.toml") as stage:
+    with on_cores(cores.load), stage_set(cores, CONFIG) as stage:
         _run(plan, stage, results, start)
     command = "make bench-quick" if plan.name == "quick" else "make bench"
     text = report.document(plan, results, cores, load_before, time.monotonic() - start, command)
@@ -57,7 +59,7 @@ def _run(plan: Plan, stage: Stage, results: Results, start: float) -> None:
                     continue
                 try:
                     sample = measure(stage, scenario, subject)
-                except (MeasurementFailed, GeneratorFailed, AssertionError) as exc:
+                except (MeasurementFailed, GeneratorFailed, PackagesMissing, AssertionError) as exc:
                     results.failures.append(f"{scenario.name}, {subject}, run {run}: {exc}")
                     print(f"{label} failed: {exc}", flush=True)
                     continue

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from tests.load.dialogues import Dialect, dialogue, request
 from tests.load.generator.fleet import Fleet
-from tests.load.generator.orders import Connect, Connected, Received
+from tests.load.generator.orders import ClientKind, Connect, Connected, Dialogue, Received
 from tests.load.processes import Meter, Usage, wait_quiet
 from tests.load.publishing import Publisher
 from tests.load.scenarios import Scenario
-from tests.load.stage import Stage, handshake
+from tests.load.stage import Stage
 from tests.load.subjects import Server
 
 WARM_CLIENTS: Final = 50
@@ -50,15 +51,30 @@ class Bench:
     sample: Sample = field(default_factory=Sample)
     _publishers: dict[str, Publisher] = field(default_factory=dict)
 
-    @staticmethod
-    def channel(number: int = 0) -> str:
+    def channel(self, number: int = 0) -> str:
         """The scenario's channels by number; most have one."""
-        return f"bench:room-{number}"
+        return f"{self.scenario.namespace}:room-{number:05}"
+
+    @property
+    def channels(self) -> list[str]:
+        """All of them; a Socket.IO server has one for all clients."""
+        is_one = self.dialect == "socketio"
+        return [self.channel(n) for n in range(1 if is_one else -(-self.scenario.clients // self._members))]
+
+    @property
+    def dialect(self) -> Dialect:
+        """What the server's clients speak."""
+        return self.server.subject.dialect
+
+    @property
+    def _members(self) -> int:
+        return self.scenario.channel_members
 
     def publisher(self, channel: str) -> Publisher:
         """The one that publishes to a channel: its numbers go on from one use to the next."""
         if channel not in self._publishers:
-            self._publishers[channel] = Publisher(self.stage.redis.port, channel)
+            stage = self.stage
+            self._publishers[channel] = Publisher(stage.redis.port, channel, stage.config, dialect=self.dialect)
         return self._publishers[channel]
 
     def close(self) -> None:
@@ -93,16 +109,16 @@ class Bench:
         Raises:
             MeasurementFailed: one was refused.
         """
-        connected = self._connect([handshake(self.channel(), "warm")] * WARM_CLIENTS, in_flight=8)
+        connected = self._connect([(self.channel(), "warm")] * WARM_CLIENTS, in_flight=8)
         self.fleet.close_all()
-        self._check_accepted(connected)
+        self.check_accepted(connected)
 
     def connect(self) -> Connected:
         """Connect the scenario's clients; some may be refused."""
-        members = self.scenario.channel_members
         clients = range(self.scenario.clients)
-        requests = [handshake(self.channel(index // members), f"user-{index}") for index in clients]
-        return self._connect(requests, self.scenario.in_flight)
+        return self._connect(
+            [(self.channel(index // self._members), f"user-{index}") for index in clients], self.scenario.in_flight
+        )
 
     def fill(self) -> None:
         """Connect the scenario's clients and make sure that each receives.
@@ -111,7 +127,7 @@ class Bench:
             MeasurementFailed: one was refused.
         """
         self.warm()
-        self._check_accepted(self.connect())
+        self.check_accepted(self.connect())
         if self.scenario.kind != "echo":
             self.check_present(self.scenario.clients)
         wait_quiet(self.server.pids)
@@ -119,15 +135,23 @@ class Bench:
     def check_present(self, accepted: int) -> None:
         """One publication per channel must reach every client that was accepted."""
         self.fleet.expect(1)
-        for number in range(-(-self.scenario.clients // self.scenario.channel_members)):
-            self.publisher(self.channel(number)).publish()
+        for channel in self.channels:
+            self.publisher(channel).publish()
         received = self.fleet.collect(self.scenario.deadline_s)
         if lost := accepted - received.expected + received.lost:
             self.sample.notes.append(f"{lost:,} of {accepted:,} accepted clients were cut again")
         if missing := received.expected - received.frames - received.lost:
             self.sample.faults.append(f"{missing:,} of {accepted:,} accepted clients did not get a publication")
 
-    def _connect(self, requests: list[bytes], in_flight: int) -> Connected:
+    def _connect(self, clients: list[tuple[str, str]], in_flight: int) -> Connected:
+        """Connect clients, each to a channel as a user."""
+        requests = [request(self.dialect, channel, user) for channel, user in clients]
+        said = [dialogue(self.dialect, channel, user) for channel, user in clients]
+        return self.talk_to(requests, [one for one in said if one is not None], in_flight)
+
+    def talk_to(self, requests: list[bytes], dialogues: list[Dialogue], in_flight: int) -> Connected:
+        """Connect clients that have something to say after their handshake; without dialogues they only count."""
+        kind: ClientKind = "echo" if self.scenario.kind == "echo" else "talk" if dialogues else "count"
         return self.fleet.connect(
             Connect(
                 port=self.server.port,
@@ -135,11 +159,17 @@ class Bench:
                 in_flight=in_flight,
                 deadline_s=self.scenario.deadline_s,
                 timed_every=self.scenario.timed_every,
-                kind="echo" if self.scenario.kind == "echo" else "count",
+                kind=kind,
+                dialogues=dialogues,
             )
         )
 
-    def _check_accepted(self, connected: Connected) -> None:
+    def check_accepted(self, connected: Connected) -> None:
+        """Every one of them must be there.
+
+        Raises:
+            MeasurementFailed: some are not.
+        """
         if connected.refused:
             raise MeasurementFailed(f"{self.server.subject.title} refused clients: {connected.refused}")
         wait_quiet(self.server.pids)

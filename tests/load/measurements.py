@@ -13,6 +13,12 @@ from tests.load.bench import Bench, Sample
 from tests.load.generator.fleet import fleet
 from tests.load.generator.orders import Echo, Post, Received
 from tests.load.processes import Usage, rss_bytes, usage_sum, wait_quiet
+from tests.load.protocol_measurements import (
+    measure_cost,
+    measure_reconnect,
+    measure_recover,
+    measure_subscriptions,
+)
 from tests.load.scenarios import Kind, Scenario
 from tests.load.stage import ORIGIN, Stage
 from tests.load.subjects import server_running
@@ -21,12 +27,11 @@ BURSTS_S: Final = 2.0
 BURSTS_MAX: Final = 10
 """Bursts are repeated until they took so long or were so many; the median of their rates counts."""
 
-SETTLE_S: Final = 2.0
-"""How long connections are left idle before their memory is read."""
-
 
 def measure(stage: Stage, scenario: Scenario, subject: str) -> Sample:
     """Measure one subject once."""
+    if scenario.kind == "cost":  # a program, no server
+        return measure_cost(stage, subject)
     processes = len(stage.cores.load)
     with server_running(stage, subject) as server, fleet(stage.cores.load, processes) as load:
         bench = Bench(stage, scenario, server, load)
@@ -47,7 +52,7 @@ def _measure_connect(bench: Bench) -> None:
     bench.note_usage(usage)
     wait_quiet(pids)
     server_s = meter.read().server_s
-    time.sleep(SETTLE_S)
+    time.sleep(scenario.settle_s)
     figures = bench.sample.figures
     figures |= {
         "accepted": connected.accepted,
@@ -166,6 +171,9 @@ _KINDS: Final[dict[Kind, Callable[[Bench], None]]] = {
     "steady": _measure_steady,
     "echo": _measure_echo,
     "publish": _measure_publish,
+    "subscriptions": measure_subscriptions,
+    "recover": measure_recover,
+    "reconnect": measure_reconnect,
 }
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
-Kind: TypeAlias = Literal["connect", "burst", "steady", "echo", "publish"]
+Kind: TypeAlias = Literal[
+    "connect", "burst", "steady", "echo", "publish", "cost", "subscriptions", "recover", "reconnect"
+]
 
 ROOMS: Final = ("clarion", "stock", "stock-on-clarion")
 CONSUMERS: Final = ("stock", "stock-on-clarion")
@@ -23,11 +25,15 @@ class Scenario:
         clients: WebSockets, or HTTP connections.
         in_flight: handshakes at a time; 0: all at once.
         channel_members: clients of one channel.
-        messages: of one burst.
+        messages: of one burst; or that each client has missed.
         rate_hz: publications a second to the one channel.
         duration_s: how long there is load.
         deadline_s: after it a burst or a storm of connects is cut, and what arrived so far counts.
         timed_every: every so manieth client parses all it gets.
+        namespace: of the channels (``clarion.toml`` here).
+        more: subscriptions that each connection gets in addition to its one.
+        is_shared: these are of the same channels for all connections; else each is of a channel of its own.
+        settle_s: how long connections are left idle before their memory is read.
     """
 
     name: str
@@ -42,6 +48,10 @@ class Scenario:
     duration_s: float = 0.0
     deadline_s: float = 60.0
     timed_every: int = 0
+    namespace: str = "bench"
+    more: int = 0
+    is_shared: bool = True
+    settle_s: float = 2.0
 
 
 @dataclass(frozen=True)
@@ -88,11 +98,49 @@ STEADY_20: Final = replace(
 )
 ECHO: Final = Scenario("echo", "echo, 100 clients", "echo", CONSUMERS, clients=100, duration_s=4)
 
+COST: Final = Scenario("cost", "one publish, plain and with history", "cost", ("publisher", "layer"), clients=1)
+CONNECT: Final = Scenario(
+    "connect",
+    "connect, 64 at a time, all answered; idle",
+    "connect",
+    ("protocol", "socketio"),
+    clients=4_000,
+    channel_members=100,
+)
+SUBSCRIPTIONS: Final = Scenario(
+    "subscriptions", "32 more subscriptions each", "subscriptions", ("protocol",), clients=2_000, more=32
+)
+SUBSCRIPTIONS_KEPT: Final = replace(
+    SUBSCRIPTIONS, name="subs-kept", title="32 more subscriptions each, with history", namespace="kept"
+)
+SUBSCRIPTIONS_OWN: Final = replace(
+    SUBSCRIPTIONS,
+    name="subs-own",
+    title="32 more subscriptions each, every one the only one of its channel",
+    is_shared=False,
+)
+RECOVER: Final = Scenario(
+    "recover", "one client missed 10,000", "recover", ("protocol",), clients=1, messages=10_000, namespace="long"
+)
+RECONNECT: Final = Scenario(
+    "reconnect",
+    "2,000 reconnect at once, each missed 100",
+    "reconnect",
+    ("protocol",),
+    clients=2_000,
+    in_flight=0,
+    channel_members=100,
+    messages=100,
+    namespace="kept",
+    deadline_s=30,
+)
+PROTOCOL: Final = (COST, CONNECT, SUBSCRIPTIONS, SUBSCRIPTIONS_KEPT, RECOVER, RECONNECT)
+
 FULL: Final = Plan(
     name="full",
     runs=3,
     budget_s=15 * 60,
-    scenarios=(PUBLISH, STORM, IDLE, BURST, STEADY, STEADY_20, ECHO),
+    scenarios=(PUBLISH, STORM, IDLE, BURST, STEADY, STEADY_20, ECHO, *PROTOCOL, SUBSCRIPTIONS_OWN),
 )
 
 QUICK: Final = Plan(
@@ -107,6 +155,7 @@ QUICK: Final = Plan(
         replace(STEADY, duration_s=4),
         replace(STEADY_20, duration_s=4),
         replace(ECHO, duration_s=3),
+        *PROTOCOL,
     ),
 )
 """One run, and a burst that takes long is cut after 10 s."""
@@ -135,4 +184,15 @@ TARGETS: Final = (
     Target("steady", "cpu_us", "stock-on-clarion", over="stock", at_most=1 + NOISE),
     Target("echo", "per_s", "stock-on-clarion", over="stock", at_least=1 - NOISE),
     Target("echo", "cpu_us", "stock-on-clarion", over="stock", at_most=1 + NOISE),
+    Target("cost", "ratio", "publisher", at_most=1.6),
+    Target("cost", "wall_ratio", "publisher", at_most=1.6),
+    Target("cost", "ratio", "layer", at_most=1.6),
+    Target("cost", "wall_ratio", "layer", at_most=1.6),
+    Target("connect", "cpu_us", "protocol", over="socketio", at_most=0.9),
+    Target("connect", "idle_kib", "protocol", at_most=9),
+    Target("connect", "refused", "protocol", at_most=0),
+    Target("subscriptions", "sub_kib", "protocol", at_most=0.5),
+    Target("subs-kept", "sub_kib", "protocol", at_most=0.5),
+    Target("recover", "recover_worst_ms", "protocol", at_most=1_000),
+    Target("reconnect", "seconds", "protocol", at_most=4),
 )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+from clarion.namespaces import ClarionConfig, config_load
 from clarion.tokens import token_make
 from tests.load.processes import Cores, on_cores
 from tests.support.redis_server import RedisServer, redis_server
@@ -36,6 +37,7 @@ class Stage:
     """One run's surroundings.
 
     Attributes:
+        config: which channels there are.
         env: of every measured server; nothing of the caller's environment but PATH and the like.
         api_key: with the scope ``publish``.
     """
@@ -44,6 +46,7 @@ class Stage:
     cores: Cores
     redis: RedisServer
     redis_pid: int
+    config: ClarionConfig
     env: dict[str, str]
     api_key: str
 
@@ -65,15 +68,19 @@ def stage_set(cores: Cores, config: Path) -> Iterator[Stage]:
             env = _env(folder, redis, config)
             _manage(env, "migrate", "--verbosity", "0")
             api_key = _manage(env, "api_key_create", "--name", "bench", "--scopes", "publish").split()[-1]
-            yield Stage(folder, cores, redis, redis_pid, env, api_key)
+            yield Stage(folder, cores, redis, redis_pid, config_load(config), env, api_key)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def token(user: str) -> str:
+    """A connection token."""
+    return token_make(_TOKEN_SECRET, user)[0]
+
+
 def handshake(channel: str, user: str) -> bytes:
     """A browser's handshake with a token and 1 KB of cookies, for a plain room."""
-    token, _ = token_make(_TOKEN_SECRET, user)
-    return handshake_to(f"/ws/{quote(channel, safe=':')}/?token={token}")
+    return handshake_to(f"/ws/{quote(channel, safe=':')}/?token={token(user)}")
 
 
 def handshake_to(path: str) -> bytes:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
+from tests.load.dialogues import Dialect
+from tests.load.node_packages import SOCKETIO, socketio_install
 from tests.load.processes import on_cores, tree
 from tests.load.stage import ROOT, Stage
 from tests.support.child import child_start, child_stop
@@ -23,9 +25,11 @@ class Subject:
     """One kind of server.
 
     Attributes:
-        command: port → the program's arguments after ``python``.
+        command: port → the program and its arguments.
+        dialect: what its clients speak.
         ready_path: an HTTP path that answers 200 once it is ready; "": it listens.
         port_variable: environment variable that takes ``127.0.0.1:<port>``, where no argument does.
+        prepare: called before it starts; it may raise ``PackagesMissing``.
     """
 
     name: str
@@ -33,6 +37,8 @@ class Subject:
     command: Callable[[int], list[str]]
     ready_path: str = ""
     port_variable: str = ""
+    dialect: Dialect = "room"
+    prepare: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -46,13 +52,18 @@ class Server:
 
 
 def _clarion_server(application: str) -> Callable[[int], list[str]]:
-    return lambda port: ["-m", "clarion.server", "-b", "127.0.0.1", "-p", str(port), application]
+    return lambda port: [sys.executable, "-m", "clarion.server", "-b", "127.0.0.1", "-p", str(port), application]
 
 
 def _daphne(application: str) -> Callable[[int], list[str]]:
     # Its own backlog is 50; with this one it is not the queue that loses clients. -v 0: no access log, as elsewhere.
     endpoint = "tcp:port={}:interface=127.0.0.1:backlog=4096"
-    return lambda port: ["-m", "daphne", "-v", "0", "-e", endpoint.format(port), application]
+    return lambda port: [sys.executable, "-m", "daphne", "-v", "0", "-e", endpoint.format(port), application]
+
+
+def _program(module: str, *arguments: str) -> Callable[[int], list[str]]:
+    """No server: it measures itself, and listens to nobody."""
+    return lambda _port: [sys.executable, "-m", module, *arguments]
 
 
 SUBJECTS: Final = {
@@ -69,10 +80,26 @@ SUBJECTS: Final = {
         Subject(
             "http-api",
             "http-api, one worker",
-            lambda _port: ["-m", "gunicorn", "-c", "services/http-api/gunicorn.conf.py"],
+            lambda _port: [sys.executable, "-m", "gunicorn", "-c", "services/http-api/gunicorn.conf.py"],
             "/health/ready",
             "CLARION_HTTP_BIND",
         ),
+        Subject(
+            "protocol",
+            "Clarion gateway, client protocol",
+            _clarion_server("ws_gateway.asgi:application"),
+            "/health/ready",
+            dialect="protocol",
+        ),
+        Subject(
+            "socketio",
+            "Socket.IO, Redis adapter",
+            lambda port: ["node", str(SOCKETIO / "server.js"), str(port)],
+            dialect="socketio",
+            prepare=socketio_install,
+        ),
+        Subject("publisher", "clarion.Publisher (synchronous)", _program("tests.load.publish_cost", "publisher")),
+        Subject("layer", "layer.group_send (asyncio)", _program("tests.load.publish_cost", "layer")),
     )
 }
 
@@ -81,10 +108,11 @@ SUBJECTS: Final = {
 def server_running(stage: Stage, name: str) -> Iterator[Server]:
     """Run a subject alone on the server's core; every measurement gets a fresh one."""
     subject = SUBJECTS[name]
+    subject.prepare()
     port, log = free_port(), stage.log(name)
     env = {**stage.env, **({subject.port_variable: f"127.0.0.1:{port}"} if subject.port_variable else {})}
     with on_cores(stage.cores.server):
-        process = child_start([sys.executable, *subject.command(port)], log, env=env, cwd=ROOT)
+        process = child_start(subject.command(port), log, env=env, cwd=ROOT)
     try:
         wait_until(lambda: _is_ready(process, subject, port, stage), what=f"{subject.title} is ready")
         yield Server(subject, port, tree(process.pid), process)

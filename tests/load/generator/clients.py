@@ -113,6 +113,10 @@ class Client(asyncio.BufferedProtocol):
             self.frames += done
             self.tally.add(done)
 
+    def walk(self, size: int) -> None:
+        """Go through the first ``size`` bytes of the buffer frame by frame."""
+        self._walk(bytes(_VIEW[:size]))
+
     def connection_lost(self, _exc: Exception | None) -> None:
         """Count a loss that nobody asked for."""
         if not self.opened.done():
@@ -137,6 +141,10 @@ class Client(asyncio.BufferedProtocol):
         """Begin to count anew."""
         self.frames = self.bytes = 0
 
+    def accepted(self) -> None:
+        """The handshake is done."""
+        self.opened.set_result(None)
+
     def text(self, payload: bytes, size: int) -> None:
         """Count a text frame that was walked over; ``size`` is the whole frame's."""
         self._stride = size
@@ -158,7 +166,7 @@ class Client(asyncio.BufferedProtocol):
             self.opened.set_exception(Refused(status))
             return
         self.is_open = True
-        self.opened.set_result(None)
+        self.accepted()
         self._walk(rest)
 
     def _walk_rest(self, size: int) -> None:
@@ -197,7 +205,7 @@ class TimedClient(Client):
 
     def received(self, size: int) -> None:
         """Walk what was read."""
-        self._walk(bytes(_VIEW[:size]))
+        self.walk(size)
 
     def text(self, payload: bytes, size: int) -> None:
         """Check the order and take the time."""
@@ -247,7 +255,7 @@ class AskClient(Client):
 
     def received(self, size: int) -> None:
         """Walk what was read."""
-        self._walk(bytes(_VIEW[:size]))
+        self.walk(size)
 
     def text(self, payload: bytes, size: int) -> None:
         """Count, take the time, and ask again if that is wanted."""
@@ -260,11 +268,12 @@ class AskClient(Client):
 
 
 def client_frame(payload: bytes, opcode: int = TEXT) -> bytes:
-    """One masked frame, as clients must send it; at most 125 bytes of payload."""
-    if len(payload) > 125:
-        raise ValueError(f"a frame of the generator has at most 125 bytes, not {len(payload)}")
-    masked = bytes(byte ^ _MASK[index & 3] for index, byte in enumerate(payload))
-    return bytes([opcode, 0x80 | len(payload)]) + _MASK + masked
+    """One masked frame, as clients must send it; at most 65,535 bytes of payload."""
+    size = len(payload)
+    key = int.from_bytes((_MASK * (size // 4 + 1))[:size], "big")
+    masked = (int.from_bytes(payload, "big") ^ key).to_bytes(size, "big")
+    head = bytes([opcode, 0x80 | size]) if size < 126 else bytes([opcode, 0xFE]) + size.to_bytes(2, "big")
+    return head + _MASK + masked
 
 
 def _frame_at(data: bytes, at: int) -> tuple[int, int, int] | None:

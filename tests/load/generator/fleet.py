@@ -26,6 +26,7 @@ from tests.load.generator.orders import (
     Posted,
     Received,
     Stop,
+    Talk,
 )
 from tests.load.generator.worker import worker_main
 
@@ -52,13 +53,12 @@ class Fleet:
 
     def connect(self, order: Connect) -> Connected:
         """Open WebSockets."""
-        answers: list[Connected] = self._ask_parts(
-            [replace(order, requests=part) for part in self._deal(order.requests)],
-        )
-        refused: Counter[str] = Counter()
-        for answer in answers:
-            refused.update(answer.refused)
-        return Connected(accepted=sum(answer.accepted for answer in answers), refused=dict(refused))
+        parts = zip(self._deal(order.requests), self._deal(order.dialogues), strict=True)
+        return _joined(self._ask_parts([replace(order, requests=requests, dialogues=said) for requests, said in parts]))
+
+    def talk(self, order: Talk) -> Connected:
+        """Have the clients that talk go on; none of them may have gone since they were connected."""
+        return _joined(self._ask_parts([replace(order, dialogues=part) for part in self._deal(order.dialogues)]))
 
     def expect(self, frames_each: int) -> None:
         """Begin to count anew."""
@@ -123,6 +123,18 @@ class Fleet:
         except EOFError:
             process.join(5)
             raise GeneratorFailed(f"a generator process ended with code {process.exitcode}") from None
+
+
+def _joined(answers: list[Connected]) -> Connected:
+    refused: Counter[str] = Counter()
+    for answer in answers:
+        refused.update(answer.refused)
+    return Connected(
+        accepted=sum(answer.accepted for answer in answers),
+        refused=dict(refused),
+        wall_s=max(answer.wall_s for answer in answers),
+        answers_ns=[answer_ns for answer in answers for answer_ns in answer.answers_ns],
+    )
 
 
 @contextmanager

@@ -5,7 +5,37 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-ClientKind: TypeAlias = Literal["count", "echo", "ask"]
+ClientKind: TypeAlias = Literal["count", "echo", "ask", "talk"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """Send a text, and wait for its answer.
+
+    Attributes:
+        text: b"": only wait.
+        expects: what the answer starts with; any other one is a fault.
+        counts: what the answer must hold, and how often.
+        is_split: it may come in several frames, each of which starts as expected.
+    """
+
+    text: bytes
+    expects: bytes
+    counts: tuple[bytes, int] | None = None
+    is_split: bool = False
+
+
+@dataclass(frozen=True)
+class Dialogue:
+    """What a client says once its handshake is done, step by step, before it counts as connected.
+
+    Attributes:
+        ping, pong: a text of the server that is no answer, at any time, and what is said to it.
+    """
+
+    steps: tuple[Step, ...]
+    ping: bytes = b""
+    pong: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -16,6 +46,7 @@ class Connect:
         requests: the bytes of each client's handshake.
         in_flight: handshakes under way at a time; 0: all at once.
         timed_every: every n-th client parses each frame (order, latency), the others count; 0: none does.
+        dialogues: of each client, in the order of the requests; for the kind "talk".
     """
 
     port: int
@@ -24,14 +55,30 @@ class Connect:
     deadline_s: float = 30.0
     timed_every: int = 0
     kind: ClientKind = "count"
+    dialogues: list[Dialogue] = field(default_factory=list)
 
 
 @dataclass
 class Connected:
-    """How many were accepted, and why the others were not (cause → how many)."""
+    """How many were accepted, and why the others were not (cause → how many).
+
+    Attributes:
+        wall_s: from the first connection's start until each was accepted or refused.
+        answers_ns: of each client that talks, the time from its last step's text to the end of its answer.
+    """
 
     accepted: int = 0
     refused: dict[str, int] = field(default_factory=dict)
+    wall_s: float = 0.0
+    answers_ns: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Talk:
+    """Have each client that talks go through more steps, at once; answered by :class:`Connected`."""
+
+    dialogues: list[Dialogue]
+    deadline_s: float
 
 
 @dataclass(frozen=True)
@@ -142,4 +189,4 @@ class Stop:
     """End the process; not answered."""
 
 
-Order: TypeAlias = Connect | Expect | Collect | Echo | Ask | Post | CloseAll | Stop
+Order: TypeAlias = Connect | Expect | Collect | Echo | Ask | Talk | Post | CloseAll | Stop

@@ -7,6 +7,7 @@ import gc
 import os
 import time
 from collections import Counter
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from functools import partial
 from multiprocessing.connection import Connection
@@ -31,7 +32,9 @@ from tests.load.generator.orders import (
     Posted,
     Received,
     Stop,
+    Talk,
 )
+from tests.load.generator.talking import TalkClient
 
 HOST: Final = "127.0.0.1"
 
@@ -79,6 +82,8 @@ class Worker:
                 return await self._echo(order)
             case Ask():
                 return await self._ask(order)
+            case Talk():
+                return await self._talk(order)
             case Post():
                 return await self._post(order)
             case CloseAll():
@@ -86,23 +91,13 @@ class Worker:
         raise TypeError(f"not an order: {order!r}")
 
     async def _connect(self, order: Connect) -> Connected:
-        result = Connected()
         gate = asyncio.Semaphore(order.in_flight or len(order.requests) or 1)
         clients = [self._client(order, index) for index in range(len(order.requests))]
-        opening = [asyncio.create_task(_open(client, order.port, gate)) for client in clients]
-        await asyncio.wait(opening, timeout=order.deadline_s)
-        refused: Counter[str] = Counter()
-        for client, task in zip(clients, opening, strict=True):
-            if not task.done():
-                task.cancel()
-                client.drop()
-                refused[f"no answer within {order.deadline_s:g} s"] += 1
-            elif cause := task.result():
-                client.drop()
-                refused[cause] += 1
-            else:
-                self._clients.append(client)
-        result.accepted, result.refused = len(opening) - refused.total(), dict(refused)
+        start = time.monotonic()
+        opening = [_open(client, order.port, gate) for client in clients]
+        result = await _accepted(clients, opening, order.deadline_s)
+        result.wall_s = time.monotonic() - start
+        self._clients += [client for client in clients if client.is_open]
         return result
 
     def _client(self, order: Connect, index: int) -> Client:
@@ -110,6 +105,8 @@ class Worker:
             return EchoClient(self._tally, order.requests[index])
         if order.kind == "ask":
             return AskClient(self._tally, order.requests[index])
+        if order.kind == "talk":
+            return TalkClient(self._tally, order.requests[index], order.dialogues[index])
         is_timed = order.timed_every and index % order.timed_every == 0
         return (TimedClient if is_timed else Client)(self._tally, order.requests[index])
 
@@ -192,6 +189,15 @@ class Worker:
             await asyncio.sleep(max(0.0, start + (number + phase) / order.rate_hz - time.monotonic()))
             client.ask(frame)
 
+    async def _talk(self, order: Talk) -> Connected:
+        talking = [client for client in self._clients if isinstance(client, TalkClient) and client.is_open]
+        start = time.monotonic()
+        for client, dialogue in zip(talking, order.dialogues, strict=True):
+            client.talk(dialogue)
+        result = await _accepted(talking, [_opened(client) for client in talking], order.deadline_s)
+        result.wall_s = time.monotonic() - start
+        return result
+
     async def _post(self, order: Post) -> Posted:
         loop = asyncio.get_running_loop()
         statuses: Counter[int] = Counter()
@@ -216,12 +222,35 @@ def _itself(client: AnyClient) -> AnyClient:
     return client
 
 
+async def _accepted(clients: Sequence[Client], opening: Sequence[Awaitable[str]], deadline_s: float) -> Connected:
+    """Wait until each client was accepted or refused; drop those that were not accepted."""
+    tasks = [asyncio.ensure_future(answer) for answer in opening]
+    if tasks:
+        await asyncio.wait(tasks, timeout=deadline_s)
+    refused: Counter[str] = Counter()
+    for client, task in zip(clients, tasks, strict=True):
+        cause = task.result() if task.done() else f"no answer within {deadline_s:g} s"
+        if cause:
+            task.cancel()
+            client.drop()
+            refused[cause] += 1
+    answers_ns = [client.answer_ns for client in clients if isinstance(client, TalkClient) and client.is_open]
+    return Connected(len(clients) - refused.total(), dict(refused), answers_ns=answers_ns)
+
+
 async def _open(client: Client, port: int, gate: asyncio.Semaphore) -> str:
     """Connect and shake hands; return why it was refused, or ""."""
     async with gate:
         try:
             await asyncio.get_running_loop().create_connection(partial(_itself, client), HOST, port)
-            await client.opened
-        except (OSError, Refused) as exc:
-            return str(exc) if isinstance(exc, Refused) else type(exc).__name__
+        except OSError as exc:
+            return type(exc).__name__
+        return await _opened(client)
+
+
+async def _opened(client: Client) -> str:
+    try:
+        await client.opened
+    except Refused as exc:
+        return str(exc)
     return ""
