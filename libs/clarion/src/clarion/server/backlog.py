@@ -153,7 +153,7 @@ class Backlog:
     def wake(self) -> None:
         """Give up a client that takes nothing of its reply."""
         now = self._shared.wheel.now
-        gone = self._total_bytes - self._writer.queued_bytes
+        gone = self._total_bytes - self._writer.queued_bytes  # not what is left: a room adds to it (trap 49)
         if gone != self._gone_bytes:
             self._gone_bytes = gone
             self._moved_at = now

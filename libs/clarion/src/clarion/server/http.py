@@ -28,7 +28,8 @@ RETRY_AFTER_S: Final = "5"
 class HttpRequest(WebRequest):
     """One HTTP request; an upgrade on a kept-alive connection leaves for the WebSocket half.
 
-    Once its application has detached, only that run is left of it: it is the stream's driver until the run ends.
+    Once its application has detached, only that run is left of it: it is the stream's driver until the run ends
+    (trap 48).
     """
 
     stream: HttpStream | None = None  # what the response becomes if the application detaches; None on HTTP/2
@@ -126,7 +127,7 @@ class HttpRequest(WebRequest):
         """Answer for an application that failed."""
         if self.is_detached and self.stream is not None:
             self.stream.fail(CloseCode.INTERNAL_ERROR)
-        elif self._response_started:  # too late for a 500: daphne raises here, and the client waits for ever
+        elif self._response_started:  # too late for a 500, and the client would wait for ever (trap 47)
             self.channel.transport.abortConnection()
         else:
             super().handle_exception(exception)

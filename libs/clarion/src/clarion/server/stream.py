@@ -58,7 +58,7 @@ class HttpStream(Connection):
         self._attach(transport)
         self._begin()
         self.write(head)
-        # The HTTP protocol has paused it if too much was sent behind the request.
+        # The HTTP protocol has paused it if too much was sent behind the request (trap 46).
         call_soon(shared, self._resume)
 
     def refuse(self, session: StreamSession, code: int) -> None:

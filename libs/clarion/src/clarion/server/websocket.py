@@ -393,7 +393,7 @@ class WebSocket(Connection):
         if interval is None:
             self._sleep(None)
             return
-        if self._backlog is not None:  # a ping would wait behind the reply, and so would its answer
+        if self._backlog is not None:  # a ping would wait behind the reply, and so would its answer (trap 50)
             self._unanswered = 0.0
             self._sleep(interval)
             return

@@ -127,7 +127,7 @@ class Writer:
         transport.setTcpNoDelay(True)
 
     def _begin(self) -> None:
-        """Open; an answer to an earlier request of this connection may still wait, and goes first."""
+        """Open; an answer to an earlier request of this connection may still wait, and goes first (trap 45)."""
         self.open = True
         if self._socket is not None and not self.queued_bytes:
             self._fast = self._socket.send
@@ -148,7 +148,7 @@ class Writer:
         if transport is None or not data:
             return
         self._fast = None
-        if self._backlog is not None:
+        if self._backlog is not None:  # behind it, or it would overtake a large reply (trap 51)
             self._backlog.add_later(data)
             self._note()
             return

@@ -24,7 +24,7 @@ def scope_of(server: ServerProcess, *headers: str, path: str = "/ws/scope") -> d
 
 
 def test_upgrade_waits_for_the_answer_before_it(start: Callable[..., ServerProcess], name: str) -> None:
-    """Trap 28: an upgrade that is pipelined behind a long answer gets its 101 behind that answer, not inside it."""
+    """Trap 45: an upgrade that is pipelined behind a long answer gets its 101 behind that answer, not inside it."""
     server = start("--max-queued-bytes", "10000000")
     client = server.dial(receive_buffer=8192)
     client.send(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n" + handshake(f"/ws/detach?name={name}"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,17 @@ from tests.support.waiting import wait_until
 
 from .raw_client import Frame, Opcode, close, frame, text
 from .server_process import ServerProcess
+
+EXAMPLES_ROUTES = """
+async def application(scope, receive, send):
+    if scope["type"] == "websocket":
+        await websocket(scope, receive, send)
+    elif scope["type"] == "http" and scope["path"] == "/events":
+        await events(scope, receive, send)
+    elif scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body"})
+"""
 
 
 def notes(server: ServerProcess, name: str, kind: str) -> list[Any]:
@@ -172,6 +184,19 @@ def test_many_clients_at_once(server: ServerProcess, name: str) -> None:
         thread.join(60)
     assert not problems
     assert all(server.wait_for(f"{name}-{number}", "closed")[1] == 3000 + number for number in range(30))
+
+
+def test_example_of_the_reference_works(start: Callable[..., ServerProcess], tmp_path: Path) -> None:
+    """What docs/reference/detaching.md shows is what it says."""
+    page = (Path(__file__).parents[5] / "docs/reference/detaching.md").read_text()
+    (tmp_path / "example.py").write_text(page.split("```python\n")[1].split("```")[0] + EXAMPLES_ROUTES)
+    server = start(app="example:application")
+    client = server.open("/ws")
+    assert [client.read_text(), client.read_text()] == ["tick", "tick"]
+    stream = server.dial()
+    stream.send(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert stream.read_head()["content-type"] == "text/event-stream"
+    assert stream.read_chunk() == b"data: hello\n\n"
 
 
 @pytest.mark.parametrize("opcode", [Opcode.PING, Opcode.PONG])

@@ -74,7 +74,7 @@ def check_large_reply(server: ServerProcess, name: str, kind: str) -> None:
 
 @KINDS
 def test_large_reply_arrives_whole_and_in_order(server: ServerProcess, name: str, kind: str) -> None:
-    """Trap 7: a reply far over `max_queued_bytes`, what is written behind it, another one, and the end behind all."""
+    """Traps 7 and 51: a reply far over the limit, what is written behind it, another one, and the end behind all."""
     check_large_reply(server, name, kind)
 
 
@@ -216,7 +216,7 @@ def test_client_that_takes_nothing_is_given_up(server: ServerProcess, name: str)
 
 
 def test_reply_is_no_silence(start: Callable[..., ServerProcess], name: str) -> None:
-    """A client that takes longer over its reply than `ping_timeout` is not given up: a ping would wait behind it."""
+    """Trap 50: a client that takes longer over its reply than `ping_timeout` is not given up over a ping behind it."""
     server = start("--ping-interval", "1", "--ping-timeout", "1")
     client = connect(server, name, "websocket", **SMALL)
     server.control("write_large", name=name, count=300, size=60_000)

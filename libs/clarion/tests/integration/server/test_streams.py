@@ -115,7 +115,7 @@ def test_body_is_read_before_the_detach(server: ServerProcess, name: str, size: 
 
 @pytest.mark.parametrize("more", ["&status=204", "&status=304", "&status=101", "&begun=1", "&header=a%0d%0ab"])
 def test_head_that_cannot_be_is_refused(server: ServerProcess, name: str, more: str) -> None:
-    """A detach that is not in place raises ValueError in the application; the client gets 500, or a cut response."""
+    """Trap 47: a detach that is not in place raises in the application; the client gets 500, or a cut response."""
     server.fault_expected = True
     client = server.dial()
     client.send(request(f"/stream?name={name}{more}"))
@@ -174,7 +174,7 @@ def test_access_log_has_the_stream_at_its_end(start: Callable[..., ServerProcess
 
 
 def test_detach_leaves_nothing_of_the_request(start: Callable[..., ServerProcess], name: str) -> None:
-    """Traps 11, 24, 27 and 42: no task, entry, request, channel or context outlives the detach."""
+    """Traps 11, 24, 27, 42 and 48: no task, entry, request, channel or context outlives the detach."""
     server = start()
     open_stream(server, name, "&kind=silent")
     before = server.control("objects")
@@ -312,7 +312,7 @@ def test_sender_on_a_stream_is_cut(server: ServerProcess, name: str) -> None:
 
 
 def test_paused_connection_is_read_again(server: ServerProcess, name: str) -> None:
-    """Traps 7 and 24: Twisted pauses a client that sends 16 KiB behind its request; its FIN is noticed all the same."""
+    """Traps 24 and 46: Twisted pauses who sends 16 KiB behind a request; its FIN is noticed all the same."""
     client = server.dial()
     client.send(request(f"/stream?name={name}&late=1") + b"x" * 50_000)
     server.wait_for(name, "called")
@@ -325,7 +325,7 @@ def test_paused_connection_is_read_again(server: ServerProcess, name: str) -> No
 
 
 def test_stream_waits_for_the_answer_before_it(start: Callable[..., ServerProcess], name: str) -> None:
-    """Trap 28: a stream that is pipelined behind a long answer begins behind that answer, not inside it."""
+    """Trap 45: a stream that is pipelined behind a long answer begins behind that answer, not inside it."""
     server = start("--max-queued-bytes", "10000000")
     client = server.dial(receive_buffer=8192)
     client.send(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n" + request(f"/stream?name={name}"))

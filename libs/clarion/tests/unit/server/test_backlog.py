@@ -103,7 +103,7 @@ def test_backlog_hands_over_one_window_at_a_time() -> None:
 
 
 def test_backlog_is_patient_with_a_slow_reader() -> None:
-    """As long as anything goes, however little, the connection stays; ten seconds without a byte end it."""
+    """Trap 49: as long as anything goes, however little, the connection stays; ten seconds without a byte end it."""
     writer = Writer(b"x" * (4 * WINDOW_BYTES))
     for _ in range(100):
         writer.wheel.now += CHECK_S
