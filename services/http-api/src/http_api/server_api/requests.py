@@ -65,7 +65,7 @@ class SelectionFields(Request):
 class StreamPosition(Request):
     """A place in a channel's stream."""
 
-    offset: Annotated[int, Meta(ge=0, le=2**64 - 1)] = 0
+    offset: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     epoch: str = ""
 
 
