@@ -36,23 +36,27 @@ Waiting: TypeAlias = FetchKeys | Identify | ReadHistory | ReadPresence | Call
 
 async def join(gateway: Gateway, client: Client, effect: Join) -> None:
     """Subscribe the process, find what the client missed, write down its presence; then it is a member."""
-    hub = gateway.hub
+    entering = _start_entering(gateway, client, effect)
     try:
-        async with hub.holding(effect.channel, gateway.join_timeout_s, since=effect.since) as is_ready:
+        async with gateway.hub.holding(effect.channel, gateway.join_timeout_s, since=effect.since) as is_ready:
             _check(is_ready=is_ready)
-            await _enter(gateway, client, effect)
             recovered = await _recover(gateway, effect)
+            if entering is not None and not entering.done():
+                await entering
+                recovered = await _recover(gateway, effect)  # with what came meanwhile, which is kept: no further read
+            elif entering is not None:
+                entering.result()
             # No await from here on: what comes later reaches the client as a member.
-            if client.is_gone:
-                _undo(gateway, client, effect)
-                return
-            client.joined(effect, recovered)
+            if not client.is_gone:
+                client.joined(effect, recovered)
+                entering = None  # it has entered, and leaves as a member
     except ClarionError as exc:
-        if not client.is_gone:
-            client.session.join_failed(effect, exc, gateway.now())
+        client.session.join_failed(effect, exc, gateway.now())
     except Exception:
         log.exception("subscribe.failed", channel=effect.channel)
         client.session.join_failed(effect, ClarionError(), gateway.now())
+    finally:
+        await _undo(gateway, client, effect, entering)
     client.run()
 
 
@@ -70,21 +74,30 @@ async def _recover(gateway: Gateway, effect: Join) -> Recovered | None:
     return await gateway.hub.recover(effect.channel, effect.since, effect.epoch, limit or 2**63)
 
 
-async def _enter(gateway: Gateway, client: Client, effect: Join) -> None:
+def _start_entering(gateway: Gateway, client: Client, effect: Join) -> asyncio.Task[None] | None:
+    """Write down the presence, at the same time as the channel is subscribed: one round trip less."""
     subscription = effect.subscription
-    if subscription.has_presence or subscription.tells_joins:
-        await gateway.presence.entered(
+    if not subscription.has_presence and not subscription.tells_joins:
+        return None
+    return asyncio.get_running_loop().create_task(
+        gateway.presence.entered(
             effect.channel,
             client.session.client,
             client.session.client_info(subscription),
             is_kept=subscription.has_presence,
             is_told=subscription.tells_joins,
         )
+    )
 
 
-def _undo(gateway: Gateway, client: Client, effect: Join) -> None:
-    subscription = effect.subscription
-    if subscription.has_presence or subscription.tells_joins:
+async def _undo(gateway: Gateway, client: Client, effect: Join, entering: asyncio.Task[None] | None) -> None:
+    """Take the presence back of a client that has not become a member."""
+    if entering is None:
+        return
+    entering.cancel()  # takes back what is not written yet
+    await asyncio.wait([entering])
+    if not entering.cancelled() and entering.exception() is None:
+        subscription = effect.subscription
         gateway.presence.left(
             effect.channel,
             client.session.client,
