@@ -51,6 +51,40 @@ REPLY_LARGE_BYTES = 131_072
 
 PIECE_BYTES = 65_536
 
+HELD_MAX_BYTES = 1_048_576
+"""What may come on server-side channels before the connect is answered; over it the client has to come again."""
+
+
+class _Held:
+    """The hub's way in while server-side subscriptions of a connect are made: kept until the connect is answered.
+
+    A client that comes back would take what is live now for what follows the position it had.
+    """
+
+    __slots__ = ("_bytes", "_connection", "_frames")
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._frames: list[bytes] | None = []
+        self._bytes = 0
+
+    def write(self, frames: bytes) -> None:
+        """Keep ready bytes; once released, write them: a slice of the hub may be under way."""
+        if self._frames is None:
+            self._connection.write(frames)
+            return
+        self._frames.append(frames)
+        self._bytes += len(frames)
+        if self._bytes > HELD_MAX_BYTES:
+            self._frames.clear()
+            self._connection.lose("too much came before the connect was answered")
+
+    def release(self) -> None:
+        """Write what was kept."""
+        frames, self._frames = self._frames, None
+        for each in frames or ():
+            self._connection.write(each)
+
 
 class Client:
     """One connection of the client protocol.
@@ -61,8 +95,8 @@ class Client:
     """
 
     __slots__ = (
-        "_connection", "_format", "_gateway", "_is_gone", "_is_known", "_publishing", "_says_why", "_scheduled",
-        "_scope", "due", "session", "write",
+        "_connection", "_format", "_gateway", "_held", "_is_gone", "_is_known", "_publishing", "_says_why",
+        "_scheduled", "_scope", "due", "session", "write",
     )  # fmt: skip
 
     def __init__(
@@ -92,6 +126,7 @@ class Client:
         self._format = format
         self._scope = scope
         self._says_why = says_why
+        self._held: _Held | None = None
         self._is_gone = False
         self._is_known = False
         self._scheduled = 0.0
@@ -189,6 +224,8 @@ class Client:
                 self._is_known = True
                 self._scope = None  # nobody needs it any more
                 self._gateway.clients.add(self)
+                if self._held is not None and not self.session.is_closed:
+                    self._release(self._held)
             self._reschedule()
 
     def _do(self, out: Out, replies: list[bytes]) -> None:
@@ -242,10 +279,12 @@ class Client:
     def _join(self, join: Join) -> None:
         gateway = self._gateway
         presence = join.subscription.has_presence or join.subscription.tells_joins
-        if join.since is None and not presence and gateway.hub.is_ready(join.channel):
+        if join.since is not None or presence:
+            gateway.start_task(effects.join(gateway, self, join))
+        elif gateway.hub.is_ready(join.channel):
             self.joined(join, None)
         else:
-            gateway.start_task(effects.join(gateway, self, join))
+            gateway.joins.add(self, join)
 
     def joined(self, join: Join, recovered: Recovered | None) -> None:
         """Become a member, in this very turn of the loop: nothing is missed, nothing comes twice."""
@@ -257,8 +296,20 @@ class Client:
             result.publications = codec.kept(recovered.publications, as_text=subscription.is_delta)
         options = self._gateway.config.options_of(join.channel)
         subscription.wire = self._format.wire(subscription, deltas_all=options.delta_publish)
+        if not self.session.is_connected and self._held is None:
+            self._held = _Held(self._connection)
+            self.write = self._held.write
         hub.join(join.channel, self, subscription.wire)
         self.session.joined(join, result, self._gateway.now())
+
+    def _release(self, held: _Held) -> None:
+        """The connect has been answered: from now on the hub writes to the connection itself."""
+        self._held = None
+        self.write = self._connection.write
+        for channel, subscription in self.session.subscriptions.items():
+            if subscription.wire is not None:
+                self._gateway.hub.join(channel, self, subscription.wire)  # a member already: the way in is new
+        held.release()
 
     @property
     def codec(self) -> Codec:
