@@ -23,7 +23,7 @@ from clarion.names import channel_check, redis_group, redis_node, redis_nodes, r
 from clarion.publications import Message
 from clarion.publisher import Publisher
 
-DEAD_S: Final = 8.0
+DEAD_S: Final = 7.0
 """Silence after which a gateway counts as dead, and nobody is there through it."""
 
 READ_DEADLINE_S: Final = 10.0

@@ -32,7 +32,7 @@ WRITE: Final = Script(
 local node, entries, nodes = KEYS[1], KEYS[2], KEYS[3]
 local uid, number, presence, group = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local before = redis.call('HGET', node, 'w') or ''
-if before == number then return before end
+if before == number then return redis.call('HGET', node, 'b') end
 if before == '' then  -- perhaps forgotten: what is written now is to be found if the node is dead indeed
   local time = redis.call('TIME')
   redis.call('ZADD', nodes, 'NX', string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)), uid)
@@ -59,17 +59,17 @@ for i = 6, #ARGV, 5 do
   end
   if is_told then redis.call('PUBLISH', group .. channel, message) end
 end
-redis.call('HSET', node, 'w', number)
+redis.call('HSET', node, 'w', number, 'b', before)
 redis.call('EXPIRE', node, ARGV[5])
 return before
 """
 )
 """Write down who came and went, in order, and tell the channels.
 
-KEYS: the node's hash, its entries, nodes. ARGV: its uid, this write's number, prefixes of presence and of groups, seconds
-that the hash lives; then of each change: kind (enter, again, leave, drop), channel, client, value, message to publish.
-Answers the number of the write before: another one than the caller remembers says that Redis lost something, its own
-that this very write had been done."""
+KEYS: the node's hash, its entries, nodes. ARGV: its uid, this write's number, prefixes of presence and of groups,
+seconds that the hash lives; then of each change: kind (enter, again, leave, drop), channel, client, value, message to
+publish. Answers the number of the write before: another one than the caller remembers says that Redis lost something.
+A write that has been done is not done again; its answer is the same."""
 
 BEAT: Final = Script("""#!lua flags=allow-oom
 local nodes, node = KEYS[1], KEYS[2]

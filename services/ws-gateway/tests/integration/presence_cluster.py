@@ -117,6 +117,47 @@ def leave(node: Presence, channel: str, client: str, user: str = "7", **how: boo
     node.left(channel, client, {"user": user, "client": client}, **flags)
 
 
+class AnswerLoser:
+    """A way to Redis on which an answer can get lost: what was asked has been done, and the connection is gone."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.marker = b""
+        """The next question that holds it is passed on, and its answer is lost."""
+
+    async def start(self) -> str:
+        """Returns the URL."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    async def stop(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, client_in: asyncio.StreamReader, client_out: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        redis_in, redis_out = await asyncio.open_connection("127.0.0.1", self._port)
+        try:
+            while asked := await client_in.read(1 << 20):
+                redis_out.write(asked)
+                answer = await redis_in.read(1 << 20)
+                if self.marker and self.marker in asked:
+                    self.marker = b""
+                    return
+                client_out.write(answer)
+        finally:
+            self._tasks.discard(task)
+            client_out.close()
+            redis_out.close()
+
+
 async def _main(url: str, prefix: str, count: int) -> None:
     """A gateway of its own process: enters clients, says so, and waits to be killed."""
     cluster = Cluster([url], prefix)

@@ -50,6 +50,7 @@ class Reaper:
         words = (1, redis_nodes(prefix), uid, *times_ms, BATCH_CHANGES, *prefixes, *node_prefixes)
         self._command = Command(0, REAP, words)
         self._task: asyncio.Task[None] | None = None
+        self._is_stopping = False
 
     def start(self) -> None:
         """Begin to look."""
@@ -58,11 +59,13 @@ class Reaper:
     async def stop(self) -> None:
         """Stop looking."""
         if self._task is not None:
+            self._is_stopping = True
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _look(self) -> None:
-        while True:
+        # Python 3.11's wait_for, with which redis-py sends, may swallow the cancellation of stop().
+        while not self._is_stopping:
             await asyncio.sleep(LOOK_S * random.uniform(0.67, 1.33))  # noqa: S311 - not all at once
             try:
                 # While Redis is away there is nothing to do; who writes to it says so in the log.

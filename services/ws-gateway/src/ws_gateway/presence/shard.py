@@ -32,10 +32,10 @@ from ws_gateway.presence.changes import Change, Entries, Kind
 
 log = structlog.stdlib.get_logger("ws_gateway.presence")
 
-BEAT_S: Final = 2.5
+BEAT_S: Final = 2.0
 """Two heartbeats may fail before a gateway counts as dead."""
 
-LATE_S: Final = 3.5
+LATE_S: Final = 3.0
 """A longer gap between heartbeats counts as an interruption: Redis may have been away, and for others, too."""
 
 NODE_TTL_S: Final = 15
@@ -94,6 +94,7 @@ class PresenceShard:
         self._delay_s = 0.0
         self._has_work, self._is_idle = asyncio.Event(), asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._is_stopping = False
 
     def start(self) -> None:
         """Begin to beat and to write."""
@@ -106,6 +107,7 @@ class PresenceShard:
             with suppress(TimeoutError):
                 async with asyncio.timeout(STOP_S):
                     await self._is_idle.wait()
+            self._is_stopping = True
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             with suppress(*REDIS_ERRORS):
@@ -150,7 +152,8 @@ class PresenceShard:
     # Writing
 
     async def _write_all(self) -> None:
-        while True:
+        # Python 3.11's wait_for, with which redis-py sends, may swallow the cancellation of stop().
+        while not self._is_stopping:
             try:
                 await self._step()
             except REDIS_ERRORS as exc:
@@ -172,7 +175,7 @@ class PresenceShard:
         self._sent = self._sent or self._next_batch()
         if self._sent:
             await self._write()
-        else:
+        elif not self._is_stopping:
             await self._wait()
 
     async def _wait(self) -> None:
@@ -211,7 +214,7 @@ class PresenceShard:
                 if change.written is not None and not change.written.done():
                     change.written.set_result(None)
         remembered, self._remembered = self._remembered, number
-        if before not in (remembered, number):
+        if before != remembered:
             self._forgotten()
             self._beat_due = 0.0
 
