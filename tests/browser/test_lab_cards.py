@@ -34,6 +34,10 @@ ANSWERS: Final = {
 }
 """What answers the message that the composer offers; else it is the message itself."""
 
+HTML: Final = "<img src=x onerror=window.stolen=1><b>html</b>"
+UNECHOED: Final = ("counter", "who", "subprotocol", "worker")
+"""Their views show no visitor's text; who has signed in writes it on "Who am I", which has a test of its own."""
+
 
 @pytest.mark.parametrize(("example", "variant"), VARIANTS)
 def test_card_connects_sends_receives_closes_and_comes_back(example: Example, variant: Variant, lab: Lab) -> None:
@@ -104,6 +108,21 @@ def test_binary_frames_go_and_come(lab: Lab) -> None:
     lab.send("bytes", binary=True)
     expect(lab.part("hint")).to_have_text(re.compile(r"^Refused: .+ \(data_invalid\)$"))
     expect(lab.message).to_have_value("bytes")  # what was refused is given back
+
+
+@pytest.mark.parametrize(("example", "variant"), [each for each in VARIANTS if each.id.split("-")[0] not in UNECHOED])
+def test_html_in_a_message_is_text_on_every_card(example: Example, variant: Variant, lab: Lab) -> None:
+    """What was sent and what came back is shown as it was typed; no element is made of it, and nothing runs."""
+    lab.open(example.slug)
+    if len(example.variants) > 1:
+        lab.choose(variant.label)
+    lab.connect()
+    lab.send(json.dumps({"msg": HTML}) if example.slug == "json" else HTML)
+    expect(lab.card.locator(".view").get_by_text("<b>html</b>").first).to_be_visible()
+    lab.card.locator(".row-received .row-line").filter(has_text="<b>html</b>").last.click()
+    expect(lab.card.locator(".row-json")).to_contain_text("<b>html</b>")
+    expect(lab.card.locator(".view :is(img, script), .rows :is(img, script, b)")).to_have_count(0)
+    assert lab.page.evaluate("window.stolen") is None
 
 
 def test_malformed_json_is_answered_and_the_socket_lives(lab: Lab) -> None:
@@ -182,8 +201,9 @@ def test_who_am_i_knows_who_signed_in(open_context: NewContext, signed_in: Stora
     admin = product.dev["admin"]
     user = Lab(open_context(storage_state=signed_in).new_page()).open("who-am-i").connect()
     expect(user.card.locator(".who-is")).to_have_text(admin["username"])
-    user.send("seen by all")
-    expect(visitor.card.locator(".said")).to_have_text(f"{admin['username']} wrote: seen by all")
+    user.send(HTML)
+    expect(visitor.card.locator(".said")).to_have_text(f"{admin['username']} wrote: {HTML}")
+    assert visitor.page.evaluate("window.stolen") is None
 
     visitor.card.get_by_role("link", name="Sign in").click()
     Console(visitor.page).sign_in(admin["username"], admin["password"])

@@ -56,6 +56,7 @@ LESSONS: Final[list[tuple[str, bool, Check]]] = [
     ("/ws/lab/worker/", True, begins_task),
 ]
 PATHS: Final = [path for path, _, _ in LESSONS]
+PAGES: Final = ["/lab/", "/lab/static/lab/lab.js", "/lab/docs/tutorial/channels.md"]
 
 
 @asynccontextmanager
@@ -228,8 +229,8 @@ def question(product: Product, channel_name: str) -> httpx.Response:
 async def test_lab_page_is_open_to_visitors(product: Product) -> None:
     """The page comes through nginx without a session, with what it loads; its sockets stand beside plain rooms."""
     with product.client(key=False) as client:
-        page = client.get("/lab/")
-        assert page.status_code == HTTPStatus.OK
+        for path in PAGES:
+            assert client.get(path).status_code == HTTPStatus.OK, path
         assert client.get("/lab", follow_redirects=True).status_code == HTTPStatus.OK
     room = await room_join(product.url, "lab:e2e", product.token("7"))  # the namespace "lab" is not the lab
     await room.close()
@@ -256,7 +257,7 @@ async def test_lab_says_that_redis_is_away_and_lives(own_product: Product) -> No
 def test_lab_is_not_there_when_switched_off() -> None:
     """With CLARION_LAB=false there is no page, no socket, no question by REST; the rest works."""
     with product(gateways=1, env={"CLARION_LAB": "false"}) as off, off.client() as client:
-        for path in ("/lab/", "/lab/static/lab/lab.css", "/lab/tutorial/"):
+        for path in PAGES:
             assert client.get(path).status_code == HTTPStatus.NOT_FOUND, path
         asked = client.post("/api/v1/lab/questions", json={"channel_name": "x", "question": "x"})
         assert asked.status_code == HTTPStatus.NOT_FOUND
