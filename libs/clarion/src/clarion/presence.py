@@ -3,7 +3,7 @@
 Each gateway writes down its own clients (:mod:`ws_gateway.presence`) and says every few seconds that it lives. An
 entry holds no time of its own: it counts as long as its gateway does.
 
-Source: ADR-0008; docs/protocol.md, "Presence".
+Source: ADR-0008.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Joins and leaves of a channel travel on its group, in one step with what is written. What a client did is told in the
 order in which it was done, at most once to each member, as all that has no offset.
 
-Source: ADR-0008; docs/protocol.md, "Presence".
+Source: ADR-0008.
 """
 
 from __future__ import annotations
