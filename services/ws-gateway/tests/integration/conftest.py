@@ -50,6 +50,11 @@ force_recovery = true
 allow_subscribe_for_client = true
 allow_publish_for_client = true
 [[channel.namespaces]]
+name = "recorded"
+history_size = 10
+history_ttl = "300s"
+allow_subscribe_for_client = true
+[[channel.namespaces]]
 name = "newest"
 history_size = 1
 history_ttl = "300s"
@@ -159,6 +164,7 @@ class GatewayProcess:
         query: str = "",
         origin: str | None = None,
         cookie: str | None = None,
+        **options: Any,
     ) -> connect:
         """Connect to a plain room; ``token`` "" makes a good one for user 7, None sends none."""
         if token == "":
@@ -170,6 +176,7 @@ class GatewayProcess:
             additional_headers={"Cookie": cookie} if cookie else None,
             open_timeout=20,
             compression=None,
+            **options,
         )
 
 
