@@ -18,6 +18,7 @@ from clarion.streams import Streams
 from clarion.tokens import TokenVerifier
 from ws_gateway.clients import Clients
 from ws_gateway.control import Control
+from ws_gateway.endpoints.joining import Joins
 from ws_gateway.env import GatewayEnv
 from ws_gateway.hub import Hub
 from ws_gateway.presence import Presence
@@ -60,6 +61,7 @@ class Gateway:
             facts=self._facts,
         )
         self.clients = Clients()
+        self.joins = Joins(self)
         self.control = Control(self, env.layer_prefix)
         self.methods = methods_load(env.rpc_modules)
         self.rules = Rules(

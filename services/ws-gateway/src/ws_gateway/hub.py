@@ -47,6 +47,8 @@ GROUP_WAITING_MAX_BYTES: Final = 4 * 1024 * 1024
 UNKEPT_CHANNELS_MAX: Final = 1_000
 """Channels that are remembered as told of in the log; over it the oldest is forgotten, and may be told of again."""
 
+WAIT_STEPS: Final = 4
+
 
 class Recovered(NamedTuple):
     """What a client that comes back is to be told, before it joins.
@@ -155,12 +157,11 @@ class Hub:
             confirmed = self._subscriber.subscribe(name)
             deadline = asyncio.get_running_loop().time() + timeout_s
             if not confirmed.done():  # a member is here already: no timer, no turn of the loop
-                # Not wait_for: that would cancel the future for everybody else who waits for it.
-                await asyncio.wait([confirmed], timeout=timeout_s)
+                await _wait(confirmed, timeout_s)
             if group.stream is not None and confirmed.done() and not group.stream.positioned.done():
                 assert self.healer is not None
                 self.healer.find_position(group, since)
-                await asyncio.wait([group.stream.positioned], timeout=deadline - asyncio.get_running_loop().time())
+                await _wait(group.stream.positioned, deadline - asyncio.get_running_loop().time())
             yield confirmed.done() and (group.stream is None or group.stream.offset >= 0)
         finally:
             group.holds -= 1
@@ -364,3 +365,14 @@ class Hub:
         elif self._paused and self._waiting_bytes < WAITING_MAX_BYTES // 2:
             self._paused = False
             self._subscriber.resume()
+
+
+async def _wait(future: asyncio.Future[None], timeout_s: float) -> None:
+    """Wait until a future is done or the time is over.
+
+    Step by step: after a storm of joins the loop may come back later than the deadline, with Redis's answer unread. And
+    not by ``wait_for``: that would cancel the future for everybody else who waits for it.
+    """
+    for _ in range(WAIT_STEPS):
+        if not future.done():
+            await asyncio.wait([future], timeout=timeout_s / WAIT_STEPS)
