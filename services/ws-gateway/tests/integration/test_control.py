@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 from contextlib import AsyncExitStack
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import msgspec
 import pytest
 import redis
@@ -142,6 +144,21 @@ async def test_orders_are_for_one_connection_if_they_say_so(shared_gateway: Gate
         assert await second.closed() == (3503, "bye")
         await first.command(ping={})
         assert first.is_open
+
+
+async def test_orders_are_for_one_emulation_session(shared_gateway: GatewayProcess, user: str) -> None:
+    """``session`` selects an HTTP stream, which is told why in a push; the user's WebSocket stays."""
+    command = {"id": 1, "connect": {"token": token_for(user)}}
+    url = f"http://127.0.0.1:{shared_gateway.port}/connection/http_stream"
+    async with client_of(shared_gateway, user) as other, httpx.AsyncClient(timeout=30, trust_env=False) as http:
+        async with http.stream("POST", url, json=command) as stream:
+            lines = stream.aiter_lines()
+            session = json.loads(await anext(lines))["connect"]["session"]
+            send(shared_gateway, Disconnect(user=user, session=session, code=4001, reason="this one"))
+            told = [json.loads(line) async for line in lines if line]
+        assert told == [{"push": {"disconnect": {"code": 4001, "reason": "this one", "reconnect": True}}}]
+        await other.command(ping={})
+        assert other.is_open
 
 
 async def test_refresh_tells_the_client_how_long(shared_gateway: GatewayProcess, user: str) -> None:
