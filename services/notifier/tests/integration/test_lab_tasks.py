@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -72,20 +72,56 @@ def listeners(server: RedisServer) -> int:
         return 0
 
 
+class WatchedLayer:
+    """A channel layer, and the layer channels for which it found Redis away."""
+
+    def __init__(self, layer: ClarionChannelLayer, failures: list[str]) -> None:
+        self._layer = layer
+        self._failures = failures
+
+    async def send(self, channel: str, message: Message) -> None:
+        """As the layer does."""
+        with self._noting(channel):
+            await self._layer.send(channel, message)
+
+    async def receive(self, channel: str) -> Message:
+        """As the layer does."""
+        with self._noting(channel):
+            return cast("Message", await self._layer.receive(channel))
+
+    @contextmanager
+    def _noting(self, channel: str) -> Iterator[None]:
+        try:
+            yield
+        except ChannelLayerUnavailable:
+            self._failures.append(channel)
+            raise
+
+
 @asynccontextmanager
-async def running(server: RedisServer, *nodes: str, step_s: float = 0.001, wait: bool = True) -> AsyncIterator[None]:
-    """A notifier's lab tasks, on a layer of its own each."""
+async def running(
+    server: RedisServer, *nodes: str, step_s: float = 0.001, wait: bool = True
+) -> AsyncIterator[list[str]]:
+    """A notifier's lab tasks, on a layer of its own each; the layer channels that met an outage, as they do."""
+    failures: list[str] = []
     layers = [ClarionChannelLayer([server.url], timeout_s=0.5) for _ in nodes]
     runs = [
         asyncio.ensure_future(
-            LabTasks(layer, redis_url=server.url, prefix="asgi", node=node, timeout_s=0.5, step_s=step_s).run()
+            LabTasks(
+                WatchedLayer(layer, failures),
+                redis_url=server.url,
+                prefix="asgi",
+                node=node,
+                timeout_s=0.5,
+                step_s=step_s,
+            ).run()
         )
         for layer, node in zip(layers, nodes, strict=True)
     ]
     try:
         if wait:
             await wait_until_async(lambda: listeners(server) == len(nodes), DEADLINE_S)
-        yield
+        yield failures
         assert not any(run.done() for run in runs)
     finally:
         for run in runs:
@@ -195,11 +231,11 @@ async def test_the_last_report_is_tried_again(redis_server: RedisServer) -> None
 
 async def test_an_outage_costs_reports_and_no_task(redis_server: RedisServer, page: Page) -> None:
     """Redis goes in the middle of a task and comes back: its end is reported, and new tasks are taken."""
-    async with running(redis_server, "one", step_s=0.05):
+    async with running(redis_server, "one", step_s=0.05) as failures:
         task_id = await page.ask(40)
         await wait_until_async(lambda: len(page.done(task_id)) > 2, DEADLINE_S)
         redis_server.stop()
-        await asyncio.sleep(0.5)  # some reports are lost
+        await wait_until_async(lambda: page.channel_name in failures, DEADLINE_S)
         redis_server.start()
         await wait_until_async(lambda: page.done(task_id)[-1:] == [40], DEADLINE_S)
         done = page.done(task_id)
@@ -212,8 +248,8 @@ async def test_an_outage_costs_reports_and_no_task(redis_server: RedisServer, pa
 async def test_a_missing_redis_is_waited_for(redis_server: RedisServer) -> None:
     """Started while Redis is away, it takes tasks once Redis is there."""
     redis_server.stop()
-    async with running(redis_server, "one", wait=False):
-        await asyncio.sleep(0.3)
+    async with running(redis_server, "one", wait=False) as failures:
+        await wait_until_async(lambda: failures.count(TASKS) > 1, DEADLINE_S)
         redis_server.start()
         await wait_until_async(lambda: listeners(redis_server) == 1, DEADLINE_S)
 
