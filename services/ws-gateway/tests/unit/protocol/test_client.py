@@ -16,6 +16,7 @@ from tests.support.protocol_session import SECRET, Driver, config_of
 from tests.support.waiting import wait_until_async
 from ws_gateway.clients import Clients
 from ws_gateway.endpoints.client import HELD_MAX_BYTES, Client
+from ws_gateway.endpoints.joining import Joins
 from ws_gateway.protocol.formats import WEBSOCKET_JSON
 
 LIVE = text_frame(b'{"push":{"channel":"open:a","pub":{"data":{}}}}')
@@ -73,6 +74,7 @@ def connecting(hub: FakeHub, connection: FakeConnection) -> Client:
         start_task=asyncio.create_task,
         join_timeout_s=1.0,
     )
+    gateway.joins = Joins(gateway)  # type: ignore[arg-type]
     client = Client(gateway, connection, WEBSOCKET_JSON, scope=None, has_origin=False)  # type: ignore[arg-type]
     token, _ = token_make(SECRET, "alice", channels=("open:a", "open:b"))
     client.received(json.dumps({"id": 1, "connect": {"token": token}}))
