@@ -292,7 +292,10 @@ class Session:
 
     def resume(self, channel: str) -> None:
         """Take the commands that waited for a channel."""
-        for command in self.waiting.pop(channel, ()):
+        commands = self.waiting.pop(channel, ())
+        if not self.waiting:
+            self.waiting = {}  # the old one keeps the room that it once needed
+        for command in commands:
             self.again(command, self.now)
 
     # What the driver and the server say

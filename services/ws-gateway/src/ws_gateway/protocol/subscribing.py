@@ -5,6 +5,7 @@ Source: docs/protocol.md, "Subscribe"; ADR-0006, ADR-0007.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -60,7 +61,7 @@ def subscribe(session: Session, command: Command, request: SubscribeRequest) -> 
         TokenExpired: 109.
         TooManyRequests: 111.
     """
-    channel = channel_check(request.channel)
+    channel = sys.intern(channel_check(request.channel))  # one text for all of its subscribers
     if channel in session.subscriptions:
         raise AlreadySubscribed
     config = session.rules.config

@@ -5,15 +5,16 @@ Source: docs/protocol.md, "Subscribe".
 
 from __future__ import annotations
 
-from typing import Any
+from msgspec import Struct
 
 from clarion.namespaces import ChannelOptions
 from clarion.tokens import Override
+from clarion.values import JSON
 from ws_gateway.protocol.filters import Filter
 from ws_gateway.wires import Wire
 
 
-class Subscription:
+class Subscription(Struct, kw_only=True, eq=False, gc=False):
     """What a connection has agreed on with the server for a channel.
 
     Attributes:
@@ -30,23 +31,17 @@ class Subscription:
         wire: how the channel's events reach the client, once it is a member.
     """
 
-    __slots__ = (
-        "expires_at", "filter", "has_presence", "hears_joins", "info", "is_delta", "is_positioned", "is_recoverable",
-        "is_server_side", "tells_joins", "wire",
-    )  # fmt: skip
-
-    def __init__(self, *, is_server_side: bool = False, info: Any = None) -> None:
-        self.is_server_side = is_server_side
-        self.is_positioned = False
-        self.is_recoverable = False
-        self.has_presence = False
-        self.tells_joins = False
-        self.hears_joins = False
-        self.is_delta = False
-        self.filter: Filter | None = None
-        self.expires_at = 0.0
-        self.info = info
-        self.wire: Wire | None = None
+    is_server_side: bool = False
+    is_positioned: bool = False
+    is_recoverable: bool = False
+    has_presence: bool = False
+    tells_joins: bool = False
+    hears_joins: bool = False
+    is_delta: bool = False
+    filter: Filter | None = None
+    expires_at: float = 0.0
+    info: JSON = None
+    wire: Wire | None = None
 
     def agree(
         self, options: ChannelOptions, override: Override | None, *, recoverable: bool, positioned: bool, joins: bool
