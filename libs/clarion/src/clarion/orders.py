@@ -9,9 +9,10 @@ Source: docs/reference/server-api.md; ADR-0007.
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 from clarion.errors import RequestInvalid
 from clarion.streams import Position
@@ -48,7 +49,7 @@ class Disconnect(Selection, frozen=True, tag="disconnect"):
         whitelist: ids of connections that stay.
     """
 
-    code: int
+    code: Annotated[int, Meta(ge=3000, le=4999)]
     reason: str
     whitelist: list[str] = []
 

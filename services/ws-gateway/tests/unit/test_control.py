@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from clarion.errors import ChannelLayerUnavailable
-from clarion.orders import ChannelsAnswer, ChannelsQuestion, answer_decode, message_encode
+from clarion.orders import ChannelsAnswer, ChannelsQuestion, Disconnect, answer_decode, message_encode
 from ws_gateway.control import ANSWER_CHANNELS, Control
 
 
@@ -63,6 +63,17 @@ async def test_channels_that_nobody_asked_for_are_not_told() -> None:
     one_wanted = await ask(Listener(channels), f"chat:{ANSWER_CHANNELS}")
     assert [answer.channels for answer in one_wanted] == [{f"chat:{ANSWER_CHANNELS}": 1}, {}]
     assert await ask(Listener({}), "") == [ChannelsAnswer("uid", {}, is_last=True)]
+
+
+async def test_a_defect_in_one_order_keeps_no_other_from_being_heard() -> None:
+    """Whatever is raised ends with the order that raised it."""
+    gateway = Listener({"chat:x": 1})  # it has no clients, not even none
+    control = Control(gateway, "asgi")  # type: ignore[arg-type]
+    control.received(message_encode(Disconnect(user="7", code=3503, reason="")))
+    control.received(message_encode(ChannelsQuestion("q1")))
+    assert gateway.task is not None
+    await gateway.task
+    assert gateway.answers == [ChannelsAnswer("uid", {"chat:x": 1}, is_last=True)]
 
 
 async def test_channels_without_redis_are_left_untold() -> None:
