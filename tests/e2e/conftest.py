@@ -39,10 +39,25 @@ def clients(sdks: Sdks, sdk_product: SdkProduct) -> Iterator[Clients]:
 @pytest.fixture(params=VARIANTS, ids=str)
 def variant(request: pytest.FixtureRequest) -> Variant:
     """Each SDK in each of its transports, one after the other."""
-    found: Variant = request.param
-    if why := missing(found.sdk):
-        pytest.skip(f"{found.sdk}: {why}")
-    return found
+    return _present(request.param)
+
+
+@pytest.fixture(params=[each for each in VARIANTS if not each.is_emulated], ids=str)
+def socket_variant(request: pytest.FixtureRequest) -> Variant:
+    """Those over a WebSocket."""
+    return _present(request.param)
+
+
+@pytest.fixture(params=[each for each in VARIANTS if each.has_filters], ids=str)
+def filter_variant(request: pytest.FixtureRequest) -> Variant:
+    """Those whose version knows the tags filter."""
+    return _present(request.param)
+
+
+def _present(variant: Variant) -> Variant:
+    if why := missing(variant.sdk):
+        pytest.skip(f"{variant.sdk}: {why}")
+    return variant
 
 
 @pytest.fixture

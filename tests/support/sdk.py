@@ -53,7 +53,7 @@ class Variant:
 
     @property
     def has_filters(self) -> bool:
-        """Whether the SDK's version knows the tags filter."""
+        """Whether this version of the SDK knows the tags filter."""
         return self.sdk in ("js", "python")
 
 
@@ -206,7 +206,11 @@ class SdkClient:
         """Wait for as many publications, and compare."""
         what = f"{self}: {len(expected)} publications of {channel}"
         self.program.wait(lambda: len(self.data(channel)) >= len(expected), deadline_s, what=what)
-        assert self.data(channel) == list(expected), str(self)
+        seen = self.data(channel)
+        at = next(
+            (at for at, pair in enumerate(zip(seen, expected, strict=False)) if pair[0] != pair[1]), len(expected)
+        )
+        assert seen == list(expected), f"{self}: {channel} differs from no. {at} on: {seen[max(0, at - 2) : at + 4]}"
 
 
 class Sdks:

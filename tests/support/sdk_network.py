@@ -7,6 +7,9 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
+
+CLOSE_FRAME: Final = 0x88
 
 
 class Network:
@@ -40,7 +43,7 @@ class Network:
         self._is_cut = False
 
     def deafen(self) -> None:
-        """From now on drop what clients say, except a connection's first bytes: the HTTP request."""
+        """From now on drop what clients say, except a connection's first bytes (the HTTP request) and Close frames."""
         self._drops_upward = True
 
     def say(self, frame: bytes) -> None:
@@ -79,9 +82,11 @@ class Network:
         is_first = True
         with contextlib.suppress(OSError):
             while data := source.recv(65_536):
-                if is_first or not (is_upward and self._drops_upward):
+                if is_first or not (is_upward and self._drops_upward) or data[0] == CLOSE_FRAME:
                     target.sendall(data)
                 is_first = False
+        with self._lock:
+            self._pairs = [pair for pair in self._pairs if source not in pair]
         _shut(source, target)
 
 

@@ -107,24 +107,23 @@ class SdkProduct(Product):
         config = self.folder / "clarion.toml"
         config.write_text(_CONFIG)
         self.env["CLARION_CONFIG"] = str(config)
-        self._http: httpx.Client | None = None
+        self.http: httpx.Client | None = None
+
+    def start(self) -> None:
+        """See :class:`Product`."""
+        super().start()
+        self.http = self.client()  # one for all of a session's calls: publishing is fast
 
     def destroy(self) -> str:
         """See :class:`Product`."""
-        if self._http is not None:
-            self._http.close()
+        if self.http is not None:
+            self.http.close()
         return super().destroy()
-
-    @property
-    def http(self) -> httpx.Client:
-        """One client for all of a test session's calls: publishing is fast."""
-        if self._http is None:
-            self._http = self.client()
-        return self._http
 
     def send(self, channel: str, data: Any, **more: Any) -> None:
         """Publish by REST; ``tags`` and ``idempotency_key`` are possible."""
         path = f"/api/v1/channels/{quote(channel, safe='')}/publications"
+        assert self.http
         answer = self.http.post(path, json={"data": data, **more})
         assert answer.status_code == httpx.codes.ACCEPTED, answer.text
 
