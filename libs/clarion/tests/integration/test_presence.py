@@ -61,7 +61,7 @@ class Node:
 
     def die(self) -> None:
         """As if nothing had been heard of it for a long time."""
-        self.client.zadd(self.nodes, {self.uid: 1})
+        self.client.zadd(self.nodes, {self.uid: 1}, xx=True)
 
     def steady(self) -> None:
         """As if it had beaten without a gap for a long time."""
