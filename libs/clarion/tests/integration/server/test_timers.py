@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import select
 import time
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
 
 from tests.support.waiting import wait_until
 
-from .raw_client import Opcode, RawClient, close, frame, text
+from .raw_client import DEADLINE_S, Opcode, RawClient, close, frame, text
 from .server_process import ServerProcess
 from .test_streams import open_stream
 
@@ -123,6 +125,23 @@ def test_pings_can_be_left_to_the_protocol(start: Callable[..., ServerProcess], 
     quiet.send(frame(Opcode.PING, b"still there?") + text("echo on"))
     opcodes = [found.opcode for found in (quiet.read_frame(), quiet.read_frame()) if found]
     assert opcodes == [Opcode.PONG, Opcode.TEXT]
+
+
+def test_pings_are_spread(start: Callable[..., ServerProcess], name: str) -> None:
+    """A crowd that came at once is not pinged at once: its first pings come over half an interval."""
+    server = start("--ping-interval", "4")
+    clients = [server.open(f"/ws/detach?name={name}{number}&kind=silent") for number in range(40)]
+    waiting = {client.stream.fileno() for client in clients}
+    pinged_at: list[float] = []
+    until = time.monotonic() + DEADLINE_S
+    while waiting and time.monotonic() < until:
+        ready, _, _ = select.select(waiting, [], [], 1)
+        pinged_at += [time.monotonic()] * len(ready)
+        waiting.difference_update(ready)
+    assert not waiting
+    assert pinged_at[-1] - pinged_at[0] > 1.0
+    ticks = Counter(int(at * 4) for at in pinged_at)
+    assert max(ticks.values()) <= 20, ticks
 
 
 @pytest.mark.parametrize("path", ["detach", "echo"])
