@@ -13,6 +13,7 @@ import redis
 
 from clarion.names import redis_control, redis_node, redis_nodes, redis_reply
 from clarion.orders import ChannelsAnswer, ChannelsQuestion, Order, message_encode, order_decode
+from clarion.publisher import Publisher
 
 from .http_service import HttpService
 
@@ -44,6 +45,7 @@ class AnsweringGateway:
     """Answers surveys as a gateway does, in a thread: with parts, all but the last of them marked so.
 
     Args:
+        url: of Redis; of several shards, with commas between.
         parts: the channels that it tells; none: it hears and says nothing.
         raw: sent before the parts.
         breaks_off: the last part is kept back.
@@ -65,9 +67,11 @@ class AnsweringGateway:
         self._raw = raw
         self._breaks_off = breaks_off
         self._prefix = service.prefix
-        self._client = redis.Redis.from_url(url, socket_timeout=30)
-        self._pubsub = self._client.pubsub()
-        self._pubsub.subscribe(redis_control(self._prefix))
+        self._publisher = Publisher(url.split(","), prefix=self._prefix)
+        self._clients = [redis.Redis.from_url(shard, socket_timeout=30) for shard in url.split(",")]
+        control = redis_control(self._prefix)
+        self._pubsub = self._clients[self._publisher.shard_of(control)].pubsub()
+        self._pubsub.subscribe(control)
         assert self._pubsub.get_message(timeout=30)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -75,8 +79,9 @@ class AnsweringGateway:
     def beat(self) -> None:
         """Say once that it lives; good for some seconds."""
         facts: dict[str, Any] = {"uid": self.uid, "name": f"name-of-{self.uid}", "version": "1", "uptime": 7}
-        self._client.zadd(redis_nodes(self._prefix), {self.uid: time.time() * 1000})
-        self._client.hset(redis_node(self._prefix, self.uid), "f", msgspec.json.encode(facts))
+        for client in self._clients:
+            client.zadd(redis_nodes(self._prefix), {self.uid: time.time() * 1000})
+            client.hset(redis_node(self._prefix, self.uid), "f", msgspec.json.encode(facts))
 
     def __enter__(self) -> AnsweringGateway:
         self.beat()
@@ -88,9 +93,11 @@ class AnsweringGateway:
     ) -> None:
         self._stopping.set()
         self._thread.join(30)
-        self._client.zrem(redis_nodes(self._prefix), self.uid)
         self._pubsub.close()
-        self._client.close()
+        self._publisher.close()
+        for client in self._clients:
+            client.zrem(redis_nodes(self._prefix), self.uid)
+            client.close()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -102,8 +109,8 @@ class AnsweringGateway:
 
     def _answer(self, name: str) -> None:
         if self._raw is not None:
-            self._client.publish(name, self._raw)
+            self._publisher.publish_raw(name, self._raw)
         for number, part in enumerate(self._parts, 1):
             is_last = number == len(self._parts)
             if not (is_last and self._breaks_off):
-                self._client.publish(name, message_encode(ChannelsAnswer(self.uid, part, is_last)))
+                self._publisher.publish_raw(name, message_encode(ChannelsAnswer(self.uid, part, is_last)))

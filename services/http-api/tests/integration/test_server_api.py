@@ -19,6 +19,7 @@ from clarion.streams import Position
 from clarion.tokens import Override, SubsOptions
 from clarion.tokens.claims import Flag
 from tests.support.redis_server import RedisServer
+from tests.support.redis_server import redis_server as running_redis
 
 from .conftest import StartService
 from .control_bus import AnsweringGateway, ControlEar
@@ -426,6 +427,25 @@ def test_info_tells_the_gateways_that_live(service: HttpService, shared_redis_ur
     assert nodes == [
         {"uid": uid, "name": f"name-of-{uid}", "version": "1", "uptime": 7, **counts} for uid in ("g1", "g2")
     ]
+
+
+def test_shards_are_asked_where_each_name_lives(start_service: StartService, redis_server: RedisServer) -> None:
+    """With two Redis servers questions, answers, orders and streams find each other, whatever the random names."""
+    with running_redis() as other:
+        urls = f"{redis_server.url},{other.url}"
+        service = start_service(urls)
+        with AnsweringGateway(urls, service, "g1", [{"chat:a": 1}]):
+            for _ in range(10):  # the name to reply to is random, and so is its shard
+                assert result(service, "channels") == {"channels": {"chat:a": {"num_clients": 1}}}
+            assert [node["uid"] for node in result(service, "info")["nodes"]] == ["g1"]
+        channels = [f"kept:{number}" for number in range(20)]
+        responses = result(service, "broadcast", {"channels": channels, "data": 1})["responses"]
+        assert {response["result"]["offset"] for response in responses} == {1}
+        assert all(
+            len(result(service, "history", {"channel": name, "limit": 9})["publications"]) == 1 for name in channels
+        )
+        service.stop()
+        assert "Traceback" not in service.log
 
 
 # Batches
