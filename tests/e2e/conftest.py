@@ -48,9 +48,9 @@ def socket_variant(request: pytest.FixtureRequest) -> Variant:
     return _present(request.param)
 
 
-@pytest.fixture(params=[each for each in VARIANTS if each.has_filters], ids=str)
-def filter_variant(request: pytest.FixtureRequest) -> Variant:
-    """Those whose version knows the tags filter."""
+@pytest.fixture(params=[each for each in VARIANTS if each.is_recent], ids=str)
+def recent_variant(request: pytest.FixtureRequest) -> Variant:
+    """Those that know what is new in the protocol: the tags filter, invalidated state."""
     return _present(request.param)
 
 

@@ -84,10 +84,10 @@ def test_sdk_is_disconnected_by_the_server(
 
 
 def test_sdk_fetches_new_tokens_when_its_state_is_invalidated(
-    clients: Clients, variant: Variant, name: str, sdk_product: SdkProduct
+    clients: Clients, recent_variant: Variant, name: str, sdk_product: SdkProduct
 ) -> None:
     """3014: the SDK drops what it kept, asks for another token, and comes again."""
-    client = clients.connect(variant, token=token(name), tokens=[token(name)])
+    client = clients.connect(recent_variant, token=token(name), tokens=[token(name)])
     order(sdk_product, "disconnect", user=name, disconnect={"code": 3014, "reason": "state invalidated"})
     told(client, "connecting", 3014)
     client.wait("connected", count=2)

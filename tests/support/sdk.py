@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,9 @@ from tests.support.waiting import DEADLINE_S, Seen
 ROOT: Final = Path(__file__).resolve().parents[2]
 SDKS: Final = ROOT / "tests" / "e2e" / "sdk"
 BUILT: Final = ROOT / ".tools" / "sdk"
+
+GO_PATH: Final = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/go/bin"])
+"""Where Go is looked for, as bootstrap.sh does."""
 
 Event = dict[str, Any]
 
@@ -52,8 +56,8 @@ class Variant:
         return self.transport in ("http_stream", "sse")
 
     @property
-    def has_filters(self) -> bool:
-        """Whether this version of the SDK knows the tags filter."""
+    def is_recent(self) -> bool:
+        """Whether the SDK knows what is new in the protocol: the tags filter, invalidated state."""
         return self.sdk in ("js", "python")
 
 
@@ -63,6 +67,8 @@ VARIANTS: Final = [
     Variant("js", "sse"),
     Variant("python", "json"),
     Variant("python", "protobuf"),
+    Variant("go", "json"),
+    Variant("go", "protobuf"),
 ]
 
 
@@ -71,6 +77,7 @@ def program_of(sdk: str) -> list[str]:
     return {
         "js": ["node", str(SDKS / "js" / "client.mjs")],
         "python": [sys.executable, str(SDKS / "python" / "client.py")],
+        "go": [str(BUILT / "go" / "client")],
     }[sdk]
 
 
@@ -250,4 +257,7 @@ def missing(sdk: str) -> str:
     """Why an SDK cannot be tested here; "": it can."""
     if sdk == "js" and not (SDKS / "js" / "node_modules").is_dir():
         return "npm's packages are not installed: deploy/scripts/bootstrap.sh test"
-    return "" if shutil.which(program_of(sdk)[0]) else f"{program_of(sdk)[0]} is not on this machine"
+    if sdk == "go" and shutil.which("go", path=GO_PATH) is None:
+        return "Go is not on this machine"
+    program = program_of(sdk)[0]
+    return "" if shutil.which(program) else f"{program} is not there: deploy/scripts/bootstrap.sh test"
