@@ -95,6 +95,8 @@ class Stream:
             elif self.offset < 0:
                 # Nobody counts offsets before the position is known; from here on the subscription is complete.
                 self.epoch, self.offset, self.delivered = event.epoch, event.offset, event.offset - 1
+                if self._recent is not None:
+                    self._keep(event)  # what is being read may end just before it
                 ready.append(event)
             else:
                 self.is_healing = True
@@ -189,14 +191,24 @@ class Stream:
         wanted = self.delivered - since
         if wanted <= 0:
             return []
-        if not self._recent or self._recent[0].publication.offset > since + 1:
+        if not self._recent or not self._has_recent(since + 1, self.delivered):
             return None
         self._recent_used = now
         start = since + 1 - self._recent[0].publication.offset
         return self._recent[start : start + wanted]
 
+    def _has_recent(self, first: int, last: int) -> bool:
+        recent = self._recent
+        return bool(recent) and recent[0].publication.offset <= first and last <= recent[-1].publication.offset
+
     def _keep(self, publication: Publication) -> None:
+        """Keep what is next in line: offsets grow by one, so that an offset tells a publication's place."""
         assert self._recent is not None
+        behind = publication.offset - self._recent[-1].publication.offset if self._recent else 1
+        if behind < 1:
+            return  # a read of the stream was faster than what is live
+        if behind > 1:
+            self._recent.clear()
         self._recent.append(Kept(publication))
         if len(self._recent) > RECENT_MAX:
             del self._recent[: RECENT_MAX // 2]

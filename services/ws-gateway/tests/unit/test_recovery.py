@@ -109,6 +109,48 @@ def test_too_much_held_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     assert offsets(ready) == list(range(21, 101))
 
 
+def test_recent_holds_a_publication_once_whose_read_was_faster_than_the_live_one() -> None:
+    """The stream was read up to 12 while only 10 had come live: 11 and 12, then 13 follow, each in its place."""
+    log = [pub(number) for number in range(1, 14)]
+    stream = stream_at(10)
+    stream.keep_recent(0.0)
+    stream.merge_recent(slice_of(log[:12], 5, 100), 0.0)
+    stream.admit(log[10:13])
+    stream.set_delivered(13)
+    found = stream.recent_since(5, 0.0)
+    assert found is not None
+    assert [kept.publication.offset for kept in found] == list(range(6, 14))
+
+
+def test_recent_holds_the_live_publication_that_told_the_position() -> None:
+    """10 came live before the answer of a read that ends at 9 was taken; who recovers gets both."""
+    log = [pub(number) for number in range(1, 12)]
+    stream = stream_at(-1, "")
+    stream.keep_recent(0.0)
+    stream.admit([log[9]])
+    stream.set_delivered(10)
+    stream.merge_recent(slice_of(log[:9], 5, 100), 0.0)
+    found = stream.recent_since(5, 0.0)
+    assert found is not None
+    assert [kept.publication.offset for kept in found] == [6, 7, 8, 9, 10]
+
+
+def test_recent_that_ends_too_early_is_read_again() -> None:
+    """What was kept is short of what has been delivered: nobody recovers from it, and it grows no gap."""
+    log = [pub(number) for number in range(1, 12)]
+    stream = stream_at(10)
+    stream.keep_recent(0.0)
+    stream.merge_recent(slice_of(log[:8], 5, 100), 0.0)
+    assert stream.recent_since(5, 0.0) is None
+    stream.admit([log[10]])
+    stream.set_delivered(11)
+    assert stream.recent_since(5, 0.0) is None
+    stream.merge_recent(slice_of(log, 5, 100), 0.0)
+    found = stream.recent_since(5, 0.0)
+    assert found is not None
+    assert [kept.publication.offset for kept in found] == list(range(6, 12))
+
+
 def test_recent_serves_ranges_up_to_what_was_delivered() -> None:
     """What is admitted and not yet written reaches who joins now as a member."""
     stream = stream_at(5)
