@@ -191,15 +191,12 @@ class Stream:
         wanted = self.delivered - since
         if wanted <= 0:
             return []
-        if not self._recent or not self._has_recent(since + 1, self.delivered):
+        recent = self._recent
+        if not recent or recent[0].publication.offset > since + 1 or recent[-1].publication.offset < self.delivered:
             return None
         self._recent_used = now
-        start = since + 1 - self._recent[0].publication.offset
-        return self._recent[start : start + wanted]
-
-    def _has_recent(self, first: int, last: int) -> bool:
-        recent = self._recent
-        return bool(recent) and recent[0].publication.offset <= first and last <= recent[-1].publication.offset
+        start = since + 1 - recent[0].publication.offset
+        return recent[start : start + wanted]
 
     def _keep(self, publication: Publication) -> None:
         """Keep what is next in line: offsets grow by one, so that an offset tells a publication's place."""
