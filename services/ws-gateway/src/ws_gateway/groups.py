@@ -12,8 +12,8 @@ from ws_gateway.wires import Member, Wire
 
 Write: TypeAlias = Callable[[bytes], None]
 Members: TypeAlias = dict[Member, Write]
-Round: TypeAlias = tuple[bytes, Members, list[tuple[Member, Write]]]
-"""Ready bytes, and the members that they are for: as they may be looked up later, and as they are now."""
+Round: TypeAlias = tuple[bytes, list[tuple[Member, Write]]]
+"""Ready bytes, and the members that they are for."""
 
 
 class Group:
@@ -24,13 +24,15 @@ class Group:
         size: members of all wires.
         holds: joins under way: they keep the subscription though they are no members yet.
         waiting: events that came while a slice was being written, with their size in bytes.
+        writing: a round is being written in slices.
+        left: who left since that began: the rest of the round is not for them, even if they have come back.
         stream: the channel's place in its stream, or None for a channel without history.
         last: the last publication that was delivered; kept only while a wire needs it (delta).
     """
 
     __slots__ = (
-        "channel", "holds", "last", "members", "name", "redis_name", "size", "stream", "waiting", "waiting_bytes",
-        "writing",
+        "channel", "holds", "last", "left", "members", "name", "redis_name", "size", "stream", "waiting",
+        "waiting_bytes", "writing",
     )  # fmt: skip
 
     def __init__(self, channel: str, redis_name: str, stream: Stream | None) -> None:
@@ -43,6 +45,7 @@ class Group:
         self.waiting: list[Event] = []
         self.waiting_bytes = 0
         self.writing = False
+        self.left: set[Member] = set()
         self.stream = stream
         self.last: Publication | None = None
 
@@ -61,6 +64,8 @@ class Group:
             members = self.members.get(wire)
             if members is not None and members.pop(member, None) is not None:
                 self.size -= 1
+                if self.writing:
+                    self.left.add(member)
                 if not members:
                     del self.members[wire]
                 return True
@@ -78,23 +83,21 @@ class Group:
         for wire, members in self.members.items():
             frames = wire.encode(self, events)
             if frames:
-                rounds.append((frames, members, list(members.items())))
+                rounds.append((frames, list(members.items())))
             keeps_last = keeps_last or wire.is_delta
-        return self._succeed(events, rounds) if keeps_last else rounds
+        if keeps_last:
+            self._succeed(events)
+        return rounds
 
-    def _succeed(self, events: list[Event], rounds: list[Round]) -> list[Round]:
+    def _succeed(self, events: list[Event]) -> None:
         last = next((event for event in reversed(events) if type(event) is Publication), None)
         if last is None:
-            return rounds
+            return
         self.last = last
-        gone_to: dict[int, Members] = {}
         for wire in [wire for wire in self.members if wire.successor is not None]:
             assert wire.successor is not None
             moved = self.members.pop(wire)
-            members = self.members.setdefault(wire.successor, {})
-            members.update(moved)
-            gone_to[id(moved)] = members
-        return [(frames, gone_to.get(id(members), members), now) for frames, members, now in rounds]
+            self.members.setdefault(wire.successor, {}).update(moved)
 
     def take_positioned(self) -> list[Member]:
         """Take out all members that count offsets, and return them."""
@@ -102,4 +105,6 @@ class Group:
         for wire in [wire for wire in self.members if wire.is_positioned]:
             taken += self.members.pop(wire)
         self.size -= len(taken)
+        if self.writing:
+            self.left.update(taken)
         return taken

@@ -298,7 +298,7 @@ class Hub:
             return
         rounds = self._rounds(group, events)
         if group.size <= SLICE_MEMBERS:
-            for frames, _, members in rounds:
+            for frames, members in rounds:
                 for _, write in members:
                     write(frames)
         elif rounds:
@@ -309,18 +309,20 @@ class Hub:
         stream = group.stream
         if stream is not None:
             for event in reversed(events):
-                if type(event) is Publication and event.offset:
+                if type(event) is Publication and event.offset and event.epoch == stream.epoch:
                     stream.set_delivered(event.offset)
                     break
+        group.left.clear()
         return group.rounds(events)
 
     def _write_slices(self, group: Group, rounds: list[Round]) -> None:
         loop = asyncio.get_running_loop()
 
         def write_slice(number: int, start: int) -> None:
-            frames, still, members = rounds[number]
+            frames, members = rounds[number]
+            left = group.left
             for member, write in members[start : start + SLICE_MEMBERS]:
-                if member in still:  # who left in between gets nothing more
+                if member not in left:  # who left in between gets nothing more; who came back has it by its position
                     write(frames)
             if start + SLICE_MEMBERS < len(members):
                 loop.call_soon(write_slice, number, start + SLICE_MEMBERS)
@@ -334,6 +336,7 @@ class Hub:
     def _write_waiting(self, group: Group) -> None:
         """Go on with what came meanwhile: all of it in one write per member."""
         group.writing = False
+        group.left = set()  # the old one keeps the room that it once needed
         if not group.waiting:
             if group.stream is not None and group.stream.is_healing and self.healer is not None:
                 self.healer.heal(group)

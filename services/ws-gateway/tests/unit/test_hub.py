@@ -180,6 +180,22 @@ async def test_who_leaves_between_slices_gets_nothing_more(hub: Hub, monkeypatch
     assert members[4].texts == []
 
 
+async def test_who_comes_back_between_slices_gets_nothing_twice(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It starts behind what is being written: on a channel with history its position says that it has that already."""
+    monkeypatch.setattr(hub_module, "SLICE_MEMBERS", 2)
+    members = connections(6)
+    for member in members:
+        await join(hub, "chat:x", member)
+    async with hub.holding("chat:x", timeout_s=0):
+        hub.dispatch(publications("chat:x", 1))
+        hub.leave("chat:x", members[4])
+        hub.dispatch(publications("chat:x", 2))
+        hub.join("chat:x", members[4])  # in the same turn of the loop
+    await wait_until_async(lambda: members[4].texts[-1:] == [b"2"])
+    assert members[4].texts == [b"2"]
+    assert members[5].texts == [b"1", b"2"]
+
+
 async def test_joins_and_leaves_amid_slices_keep_the_promise(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever is a member from before a message to after its delivery gets it once, in order; seeds are fixed."""
     monkeypatch.setattr(hub_module, "SLICE_MEMBERS", 7)
