@@ -14,6 +14,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
 from channels.routing import ProtocolTypeRouter
 
 from ws_gateway.asgi import gateway, lab_pages  # sets Django up
+from ws_gateway.endpoints.websocket import WebSocketEndpoint
 from ws_gateway.health import HealthEndpoint
 from ws_gateway.lab.sockets import LabSockets
 from ws_gateway.rooms import RoomEndpoint
@@ -105,9 +106,11 @@ def _patterns() -> list[Any]:
 
 application = ProtocolTypeRouter(
     {
-        "http": HttpRoutes(HealthEndpoint(gateway), lab_pages),
+        "http": HttpRoutes({}, HealthEndpoint(gateway), lab_pages),
         "websocket": WebSocketRoutes(
-            RoomEndpoint(gateway), LabSockets(_patterns(), gateway.origins, sockets_max=SOCKETS_MAX)
+            WebSocketEndpoint(gateway),
+            RoomEndpoint(gateway),
+            LabSockets(_patterns(), gateway.origins, sockets_max=SOCKETS_MAX),
         ),
         "lifespan": gateway.lifespan,
     }

@@ -49,8 +49,6 @@ log = structlog.stdlib.get_logger("ws_gateway.client")
 REPLY_LARGE_BYTES = 131_072
 """A reply over this is written in pieces as the socket drains: it was asked for, and is no sign of a slow client."""
 
-PIECE_BYTES = 65_536
-
 HELD_MAX_BYTES = 1_048_576
 """What may come on server-side channels before the connect is answered; over it the client has to come again."""
 
@@ -177,7 +175,10 @@ class Client:
     def wake(self) -> None:
         """The server's clock: something is due."""
         self._scheduled = 0.0
-        self.session.tick(self._gateway.now())
+        now = self._gateway.now()
+        if self._connection.large_bytes:
+            self.session.postpone_ping(now)  # it would wait behind the reply; the server watches that this drains
+        self.session.tick(now)
         self.run()
 
     def position_lost(self, channel: str) -> None:
@@ -247,8 +248,7 @@ class Client:
             return
         frames = self._format.frames(replies)
         if len(frames) > REPLY_LARGE_BYTES:
-            pieces = [frames[start : start + PIECE_BYTES] for start in range(0, len(frames), PIECE_BYTES)]
-            self._connection.write_large(pieces)
+            self._connection.write_large([frames])
         else:
             self._connection.write(frames)
         replies.clear()

@@ -306,6 +306,11 @@ class Session:
         if not self.is_closed:
             connecting.tick(self)
 
+    def postpone_ping(self, now: float) -> None:
+        """Count the connection as alive: the driver sees it take a large reply."""
+        if self.is_connected:
+            self.ping_due, self.pong_due = now + self.rules.config.client.ping_interval, 0.0
+
     def unsubscribe(self, channel: str, code: UnsubscribeCode, reason: str = "") -> None:
         """End a subscription and tell the client; nothing happens if there is none."""
         subscription = self.subscriptions.pop(channel, None)

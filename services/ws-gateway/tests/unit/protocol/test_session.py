@@ -386,6 +386,17 @@ def test_a_client_that_does_not_pong_is_closed(driver: Driver) -> None:
     assert close_of(driver) == 3012
 
 
+def test_a_client_that_takes_a_large_reply_is_not_pinged(driver: Driver) -> None:
+    """Neither a ping nor the wait for its pong; afterwards as ever."""
+    assert driver.after(25.1, pongs=False) == [{}]
+    for _ in range(10):
+        driver.now += 5
+        driver.session.postpone_ping(driver.now)
+        driver.session.tick(driver.now)
+        assert driver.said() == []
+    assert driver.after(25.1, pongs=False) == [{}]
+
+
 def test_a_connection_past_its_token_is_closed() -> None:
     """3005 after a grace; a refresh in the grace saves it."""
     driver = Driver()
