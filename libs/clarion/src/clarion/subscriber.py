@@ -199,7 +199,7 @@ class _Shard:
     async def _stay_connected(self) -> None:
         """Connect, read until the connection ends, and again; the task's owner is :meth:`stop`."""
         delay_s = BACKOFF_FIRST_S
-        while True:
+        while not self._stopping:  # a cancellation may be lost in redis-py (Python 3.11's wait_for)
             connection = cast("Connection", self._factory.make_connection())
             try:
                 await connection.connect()

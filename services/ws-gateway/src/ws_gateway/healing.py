@@ -37,6 +37,7 @@ RECENT_S: Final = 2.0
 CATCH_UP_S: Final = 2.0
 """How long a client that saw more than has come here may wait for it."""
 
+STOP_S: Final = 2.0
 RECOVER_ROUNDS: Final = 5
 TOLD_IN_A_TURN: Final = 256
 _RETRY_FIRST_S: Final = 0.1
@@ -71,11 +72,12 @@ class Healer:
         self._start(self._stay_checked())
 
     async def stop(self) -> None:
-        """End every task."""
+        """End every task, within two seconds: redis-py may lose a cancellation (Python 3.11's ``wait_for``)."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.wait(tasks, timeout=STOP_S)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
