@@ -56,8 +56,7 @@ def identified(session: Session, command: Command, user: str | None, now: float)
     elif user or client.insecure or client.allow_anonymous_connect_without_token:
         session.attempt(command, lambda: _welcome(session, command, ConnectionToken(user=user, expires_at=0)))
     else:
-        session.connect_id = 0
-        session.fail(command.id, Unauthorized("connect with a token, or sign in"))
+        session.refuse_connect(command.id, Unauthorized("connect with a token, or sign in"))
 
 
 def _verified(session: Session, command: Command, token: str) -> ConnectionToken | None:
@@ -75,12 +74,11 @@ def _verified(session: Session, command: Command, token: str) -> ConnectionToken
 
 def _welcome(session: Session, command: Command, token: ConnectionToken) -> None:
     rules = session.rules
-    limit = rules.config.client.user_connection_limit
-    if limit and token.user and rules.connections_of(token.user) >= limit:
-        session.close(DisconnectCode.CONNECTION_LIMIT)
-        return
     channels = _server_channels(session, token)
     session.user, session.info = token.user, token.info
+    if _is_one_too_many(session):
+        session.close(DisconnectCode.CONNECTION_LIMIT)
+        return
     _set_expiry(session, token.expires_at)
     if len(channels) > rules.config.client.channel_limit:
         session.close(DisconnectCode.CHANNEL_LIMIT)
@@ -90,8 +88,12 @@ def _welcome(session: Session, command: Command, token: ConnectionToken) -> None
         return
     request = command.connect
     assert request is not None
-    session.waiting[""] = []
     ServerSubscriptions(session, channels, request.subs).start()
+
+
+def _is_one_too_many(session: Session) -> bool:
+    limit = session.rules.config.client.user_connection_limit
+    return bool(limit and session.user) and session.rules.connections_of(session.user) >= limit
 
 
 def _server_channels(session: Session, token: ConnectionToken) -> dict[str, Any]:
@@ -139,6 +141,9 @@ class ServerSubscriptions:
 def _finish(session: Session, subs: dict[str, SubscribeResult]) -> None:
     rules = session.rules
     client = rules.config.client
+    if _is_one_too_many(session):  # others of the user may have been answered meanwhile
+        session.close(DisconnectCode.CONNECTION_LIMIT)
+        return
     result = ConnectResult(
         client=session.client,
         version=rules.version,

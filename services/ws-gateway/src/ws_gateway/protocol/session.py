@@ -214,6 +214,8 @@ class Session:
             return
         if type(request) is ConnectRequest:
             self._try(command, connecting.connect, request)
+        elif not self.is_connected and not self.connect_id:
+            self.close(DisconnectCode.BAD_REQUEST)  # it waited for a connect that was refused
         else:
             self._handle(command, request)
 
@@ -233,7 +235,14 @@ class Session:
             self.close(DisconnectCode.BAD_REQUEST)
             return
         self.connect_id = command.id
+        self.waiting[""] = []  # until it is answered: a key or a session may have to be fetched for that
         self._try(command, connecting.connect, request)
+
+    def refuse_connect(self, id: int, exc: ClarionError) -> None:
+        """Answer the connect command with an error: the client may try again, with another token."""
+        self.connect_id = 0
+        self.fail(id, exc)
+        self.resume("")
 
     def _handle(self, command: Command, request: Request) -> None:
         channel = getattr(request, "channel", "")
@@ -255,8 +264,9 @@ class Session:
             work()
         except ClarionError as exc:
             if command.connect is not None:
-                self.connect_id = 0  # it may try again, with another token
-            self.fail(command.id, exc)
+                self.refuse_connect(command.id, exc)
+            else:
+                self.fail(command.id, exc)
 
     def _is_allowed(self, now: float) -> bool:
         limits = self.rules.config.limits

@@ -178,6 +178,40 @@ def test_commands_that_come_with_the_connect_wait_for_its_answer() -> None:
     assert (subscribed["id"], "subscribe" in subscribed) == (2, True)
 
 
+def test_commands_wait_for_a_connect_whose_session_is_being_read() -> None:
+    """They are the signed-in user's, not an anonymous one's; without a user there is nobody whose they could be."""
+    for user in ("7", ""):
+        driver = Driver(may_use_cookie=True, has_origin=True)
+        driver.send(connect={})
+        assert driver.send(subscribe={"channel": "open:x"}) == []
+        driver.session.identified(driver.effect(Identify).command, user, driver.now)
+        [answer] = driver.said()
+        if user:
+            assert "connect" in answer
+            [subscribed] = driver.joined()
+            assert (subscribed["id"], "subscribe" in subscribed) == (2, True)
+        else:
+            assert (answer["error"]["code"], close_of(driver)) == (101, 3501)
+
+
+def test_a_refused_connect_may_be_repeated() -> None:
+    """With another token: the SDK fetches one after error 109."""
+    driver = Driver()
+    assert code_of(driver.connect("alice", ttl_s=-10)) == 109
+    [connected] = driver.connect("alice")
+    assert "connect" in connected
+    assert code_of(driver.send(subscribe={"channel": "closed:x"})) == 103
+
+
+def test_connections_that_come_at_once_are_limited_too() -> None:
+    """Each was the first when it came; the second to be answered is one too many."""
+    driver = Driver(config_of({"user_connection_limit": 1}))
+    driver.connect("alice", channels=("kept:a",))
+    driver.users["alice"] = 1
+    assert driver.joined() == []
+    assert close_of(driver) == 3504
+
+
 def test_a_server_side_subscription_that_fails_closes() -> None:
     """3004: the client comes back for all of them."""
     driver = Driver()
