@@ -29,8 +29,8 @@ from clarion.layer_config import layer_config
 from clarion.names import channel_check
 from clarion.namespaces import ClarionConfig
 from clarion.publications import Message, Published, publication, tags_check
+from clarion.read_lanes import command_send
 from clarion.redis_commands import Command, RedisCommands, published_of
-from clarion.streams import command_send
 from clarion.values import JSON, PUBLICATION_MAX_BYTES, publication_check
 
 log = structlog.stdlib.get_logger("clarion.layers")

@@ -20,6 +20,7 @@ from clarion.connections import REDIS_ERRORS, async_options
 from clarion.errors import ChannelLayerUnavailable
 from clarion.namespaces import ClarionConfig
 from clarion.publications import Message, Publication, publication_of
+from clarion.read_lanes import ReadLanes, command_send, pipeline
 from clarion.redis_commands import Command, RedisCommands
 from clarion.redis_scripts import READ
 
@@ -82,6 +83,7 @@ class Streams:
         self._commands = RedisCommands(prefix=prefix, shards=len(urls), config=config)
         self._decode = decode
         self._shards = [_client(url, timeout_s, max_connections) for url in urls]
+        self._reads = [ReadLanes(client) for client in self._shards]
 
     async def read(
         self, channel: str, *, since: int | None = None, limit: int | None = None, reverse: bool = False
@@ -98,7 +100,11 @@ class Streams:
             ChannelLayerUnavailable: HTTP 503; Redis did not answer in time.
         """
         command = self._commands.read(channel, since=since, limit=limit, reverse=reverse)
-        return slice_of(await self._send(command), self._decode)
+        try:
+            answer = await self._reads[command.shard].send(command)
+        except REDIS_ERRORS as exc:
+            raise ChannelLayerUnavailable from exc
+        return slice_of(answer, self._decode)
 
     async def positions(self, channels: Sequence[str]) -> dict[str, Position]:
         """The tops of several channels: one round trip a shard. Channels without history are left out.
@@ -117,41 +123,29 @@ class Streams:
         Raises:
             NameInvalid, NotAvailable, ChannelLayerUnavailable: as :meth:`read`.
         """
-        await self._send(self._commands.remove(channel))
+        command = self._commands.remove(channel)
+        try:
+            await command_send(self._shards[command.shard], command)
+        except REDIS_ERRORS as exc:
+            raise ChannelLayerUnavailable from exc
 
     async def close(self) -> None:
         """Close every connection."""
+        for reads in self._reads:
+            await reads.stop()
         for client in self._shards:
             await client.aclose(close_connection_pool=True)
-
-    async def _send(self, command: Command) -> Any:
-        try:
-            return await command_send(self._shards[command.shard], command)
-        except REDIS_ERRORS as exc:
-            raise ChannelLayerUnavailable from exc
 
     async def _send_batch(self, batch: Batch) -> list[Any]:
         client = self._shards[batch.shard]
         try:
-            answers = await _pipeline(client, batch)
+            answers = await pipeline(client, batch.commands)
             if batch.is_script_missing(answers):
                 await client.script_load(READ.text)
-                answers = await _pipeline(client, batch)
+                answers = await pipeline(client, batch.commands)
             return batch.checked(answers)
         except REDIS_ERRORS as exc:
             raise ChannelLayerUnavailable from exc
-
-
-async def command_send(client: Redis, command: Command) -> Any:
-    """Send one command and return its answer; a script that Redis does not know, with its text.
-
-    Raises:
-        RedisError, OSError: as redis-py.
-    """
-    try:
-        return await client.execute_command(*command.short)
-    except NoScriptError:
-        return await client.execute_command(*command.full)  # nothing of it has been done yet
 
 
 def slice_of(answer: Any, decode: Callable[[bytes], Message]) -> Slice:
@@ -205,13 +199,6 @@ def positions_of(batches: list[Batch], answers: Iterable[list[Any]]) -> dict[str
         for batch, batch_answers in zip(batches, answers, strict=True)
         for channel, answer in zip(batch.channels, batch_answers, strict=True)
     }
-
-
-async def _pipeline(client: Redis, batch: Batch) -> list[Any]:
-    async with client.pipeline(transaction=False) as pipeline:
-        for command in batch.commands:
-            pipeline.execute_command(*command.short)
-        return list(await pipeline.execute(raise_on_error=False))
 
 
 def _client(url: str, timeout_s: float, max_connections: int) -> Redis:

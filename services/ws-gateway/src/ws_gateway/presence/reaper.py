@@ -20,8 +20,8 @@ from clarion.connections import REDIS_ERRORS
 from clarion.names import redis_group, redis_node, redis_node_entries, redis_nodes, redis_presence
 from clarion.presence import DEAD_S
 from clarion.presence_scripts import REAP
+from clarion.read_lanes import command_send
 from clarion.redis_commands import Command
-from clarion.streams import command_send
 from ws_gateway.presence.shard import BATCH_CHANGES, LATE_S
 
 log = structlog.stdlib.get_logger("ws_gateway.presence")

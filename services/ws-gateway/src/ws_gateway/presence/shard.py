@@ -25,9 +25,9 @@ from clarion.errors import ChannelLayerUnavailable
 from clarion.names import redis_group, redis_node, redis_node_entries, redis_nodes, redis_presence
 from clarion.presence import Facts
 from clarion.presence_scripts import BEAT, FAREWELL, WRITE
+from clarion.read_lanes import command_send
 from clarion.redis_commands import Command
 from clarion.redis_scripts import Script
-from clarion.streams import command_send
 from ws_gateway.presence.changes import Change, Entries, Kind
 
 log = structlog.stdlib.get_logger("ws_gateway.presence")
