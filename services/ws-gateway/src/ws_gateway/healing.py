@@ -63,7 +63,7 @@ class Healer:
         self._groups = groups
         self._deliver = deliver
         self._tasks: set[asyncio.Task[None]] = set()
-        self._healing: set[bytes] = set()
+        self._healing: set[Group] = set()  # not by name: a channel may be left and joined again during a read
         self.heals = 0
         self.resets = 0
 
@@ -96,8 +96,8 @@ class Healer:
 
     def find_position(self, group: Group, since: int | None) -> None:
         """Read where a new group's stream stands, and what follows ``since`` with it."""
-        if group.name not in self._healing:
-            self._healing.add(group.name)
+        if group not in self._healing:
+            self._healing.add(group)
             self._start(self._find_position(group, since))
 
     async def _find_position(self, group: Group, since: int | None) -> None:
@@ -111,7 +111,7 @@ class Healer:
                         stream.merge_recent(found, _now())
                     stream.set_position(found.offset, found.epoch)
         finally:
-            self._healing.discard(group.name)
+            self._healing.discard(group)
         if stream.is_healing:  # a live publication skipped an offset meanwhile
             self.heal(group)
 
@@ -161,8 +161,8 @@ class Healer:
 
     def heal(self, group: Group) -> None:
         """Read what is missing; ``is_healing`` is set, so that what comes meanwhile is held."""
-        if group.name not in self._healing and not group.writing:
-            self._healing.add(group.name)
+        if group not in self._healing and not group.writing:
+            self._healing.add(group)
             self._start(self._heal(group))
 
     async def _heal(self, group: Group) -> None:
@@ -181,7 +181,7 @@ class Healer:
                     log.info("group.healed", channel=group.channel, since=since, publications=len(events))
                     self._deliver(group, events, 0)
         finally:
-            self._healing.discard(group.name)
+            self._healing.discard(group)
 
     async def _read_patiently(self, group: Group, since: int | None, *, limit: int | None) -> Slice | None:
         """Read, however long Redis is away; None: the group is gone meanwhile."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import msgpack
@@ -13,7 +14,7 @@ import structlog
 
 from clarion.namespaces import config_parse
 from clarion.server import Connection, text_frame
-from clarion.streams import Streams
+from clarion.streams import Slice, Streams
 from clarion.subscriber import Messages
 from tests.support.waiting import wait_until_async
 from ws_gateway import hub as hub_module
@@ -288,6 +289,31 @@ async def test_what_no_history_holds_is_delivered_counted_and_logged_once_a_chan
     message = b'{"type":"chat.message","n":1}'
     assert member.texts.count(message) == 8
     assert member.texts.count(b"2") == 4 - 1  # the second on kept:a has an offset that had come before
+
+
+async def test_a_channel_that_is_taken_again_finds_its_position(kept_hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its read is its own: that of the channel's group before, which has been given up, may never be answered."""
+    assert kept_hub.healer is not None
+    reads: list[asyncio.Future[Slice]] = []
+
+    def read(*_args: Any, **_options: Any) -> asyncio.Future[Slice]:
+        reads.append(asyncio.get_running_loop().create_future())
+        return reads[-1]
+
+    def subscribe(_name: str) -> asyncio.Future[None]:
+        confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        confirmed.set_result(None)
+        return confirmed
+
+    monkeypatch.setattr(kept_hub.healer, "_streams", SimpleNamespace(read=read))
+    monkeypatch.setattr(kept_hub, "_subscriber", SimpleNamespace(subscribe=subscribe, unsubscribe=lambda _name: None))
+    async with kept_hub.holding("kept:x", timeout_s=0) as is_ready:
+        assert not is_ready
+    async with asyncio.timeout(10), kept_hub.holding("kept:x", timeout_s=0):
+        await wait_until_async(lambda: len(reads) == 2)
+        reads[1].set_result(Slice(7, "e", []))
+        await wait_until_async(lambda: kept_hub.position("kept:x") == (7, "e"))
+    reads[0].cancel()
 
 
 async def test_channels_that_were_logged_are_not_kept_without_bound(
