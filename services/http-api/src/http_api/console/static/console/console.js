@@ -105,6 +105,10 @@ function showCurl() {
   const shown = channel || channelField.value;
   $("curl").textContent = curlText(location.origin, shown);
   $("empty-channel").textContent = shown;
+  // A personal channel is for listening: nobody but a service may publish there.
+  $("empty-how").textContent = shown.startsWith("#")
+    ? "Services publish here, and nobody else. Notify this user, or publish"
+    : "Send one below, open this page in a second window, or publish";
 }
 
 // ---- the state, everywhere it shows --------------------------------------------------------------------------------
