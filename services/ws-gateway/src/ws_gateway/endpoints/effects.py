@@ -128,7 +128,7 @@ async def _run(gateway: Gateway, client: Client, effect: Waiting, scope: dict[st
         session.called(effect, await _call(gateway, client, effect))
     elif type(effect) is FetchKeys:
         await gateway.rules.verifier.fetch_keys(effect.missing)
-        session.again(effect.command, gateway.now())
+        session.keys_fetched(effect.command, gateway.now())
     elif type(effect) is Identify:
         assert scope is not None
         session.identified(effect.command, await _identify(gateway, scope), gateway.now())

@@ -219,6 +219,14 @@ class Session:
         else:
             self._handle(command, request)
 
+    def keys_fetched(self, command: Command, now: float) -> None:
+        """Take a command whose token waited for a key; what came for its channel meanwhile follows."""
+        subscribe = command.subscribe
+        waited = self.waiting.pop(subscribe.channel, []) if subscribe is not None else []
+        self.again(command, now)
+        for each in waited:
+            self.again(each, now)
+
     def fail(self, id: int, exc: ClarionError) -> None:
         """Answer a command with an error; the connection stays, unless there were too many."""
         if self.is_closed:

@@ -71,6 +71,7 @@ def subscribe(session: Session, command: Command, request: SubscribeRequest) -> 
     if request.token:
         token = _verified(session, command, request.token, channel)
         if token is None:
+            session.waiting[channel] = []
             return
     permissions.may_subscribe(config, channel, session.user, granted=token is not None).check()
     options = config.options_of(channel)

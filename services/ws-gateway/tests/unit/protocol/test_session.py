@@ -8,9 +8,19 @@ from typing import Any
 import pytest
 
 from clarion.errors import ChannelLayerUnavailable
-from clarion.tokens import subscription_token_make, token_make
+from clarion.tokens import KeyNotHere, SubscriptionToken, subscription_token_make, token_make
 from tests.support.protocol_session import SECRET, Driver, config_of
-from ws_gateway.protocol.effects import Call, Close, Identify, Join, Leave, Publish, ReadHistory, ReadPresence
+from ws_gateway.protocol.effects import (
+    Call,
+    Close,
+    FetchKeys,
+    Identify,
+    Join,
+    Leave,
+    Publish,
+    ReadHistory,
+    ReadPresence,
+)
 from ws_gateway.protocol.replies import ClientInfo, HistoryResult, SubscribeResult
 
 
@@ -298,6 +308,24 @@ def test_commands_on_a_channel_wait_for_its_subscribe(driver: Driver) -> None:
     assert [set(reply) for reply in driver.joined()] == [{"id", "subscribe"}, {"id", "unsubscribe"}]
     assert driver.effect(ReadPresence).channel == "kept:x"
     assert driver.effect(Leave).channel == "kept:x"
+
+
+def test_commands_on_a_channel_wait_for_its_tokens_key(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unsubscribe would else be answered before the subscribe that it ends, which then stood."""
+    verify = driver.rules.verifier.verify_subscription
+
+    def verify_later(_token: str) -> SubscriptionToken:
+        raise KeyNotHere(keys=None, kid="k")  # type: ignore[arg-type]  # nothing asks for it here
+
+    monkeypatch.setattr(driver.rules.verifier, "verify_subscription", verify_later)
+    token, _ = subscription_token_make(SECRET, "alice", "closed:x")
+    assert driver.send(subscribe={"channel": "closed:x", "token": token}) == []
+    fetch = driver.effect(FetchKeys)
+    assert driver.send(unsubscribe={"channel": "closed:x"}) == []
+    monkeypatch.setattr(driver.rules.verifier, "verify_subscription", verify)
+    driver.session.keys_fetched(fetch.command, driver.now)
+    assert driver.said() == []
+    assert ["subscribe" in driver.joined()[0], driver.session.subscriptions] == [True, {}]
 
 
 def test_a_subscribe_that_redis_fails_may_be_repeated(driver: Driver) -> None:
