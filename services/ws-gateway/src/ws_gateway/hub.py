@@ -192,7 +192,8 @@ class Hub:
     def leave(self, channel: str, member: Member, wire: Wire = PLAIN) -> None:
         """Take a member out; nothing happens if it is none."""
         group = self._group(channel)
-        if group is not None and group.remove(member, wire):
+        if group is not None:
+            group.remove(member, wire)  # or it has been taken out: its position was lost
             self._drop_if_empty(group)
 
     def position(self, channel: str) -> tuple[int, str]:

@@ -19,6 +19,7 @@ from clarion.subscriber import Messages
 from tests.support.waiting import wait_until_async
 from ws_gateway import hub as hub_module
 from ws_gateway.hub import Hub
+from ws_gateway.wires import POSITIONED_PLAIN
 
 
 class FakeConnection:
@@ -314,6 +315,31 @@ async def test_a_channel_that_is_taken_again_finds_its_position(kept_hub: Hub, m
         reads[1].set_result(Slice(7, "e", []))
         await wait_until_async(lambda: kept_hub.position("kept:x") == (7, "e"))
     reads[0].cancel()
+
+
+async def test_who_leaves_after_its_position_was_lost_gives_the_subscription_back(
+    kept_hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has been taken out of the channel before; as the last one it still ends what the process has of it."""
+    names: set[str] = set()
+
+    def subscribe(name: str) -> asyncio.Future[None]:
+        names.add(name)
+        confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        confirmed.set_result(None)
+        return confirmed
+
+    monkeypatch.setattr(kept_hub, "_subscriber", SimpleNamespace(subscribe=subscribe, unsubscribe=names.remove))
+    (member,) = connections(1)
+    member.position_lost = lambda channel: kept_hub.leave(channel, member, POSITIONED_PLAIN)
+    [name] = publications("kept:x")
+    async with kept_hub.holding("kept:x", timeout_s=0):
+        kept_hub.join("kept:x", member, POSITIONED_PLAIN)
+    assert names == {name.decode()}
+    assert kept_hub.healer is not None
+    kept_hub.healer._reset(kept_hub._groups[name], Slice(0, "another", []))
+    assert names == set()
+    assert kept_hub.channels() == {}
 
 
 async def test_channels_that_were_logged_are_not_kept_without_bound(
