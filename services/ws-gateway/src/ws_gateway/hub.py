@@ -148,13 +148,9 @@ class Hub:
         Args:
             since: the offset that the client will recover from: the position is read together with what it missed.
         """
-        name = redis_group(self._prefix, channel)
-        group = self._groups.get(name.encode())
-        if group is None:
-            group = self._groups[name.encode()] = Group(channel, name, self._new_stream(channel))
-        group.holds += 1
+        group = self._hold(channel)
         try:
-            confirmed = self._subscriber.subscribe(name)
+            confirmed = self._subscriber.subscribe(group.redis_name)
             deadline = asyncio.get_running_loop().time() + timeout_s
             if not confirmed.done():  # a member is here already: no timer, no turn of the loop
                 await _wait(confirmed, timeout_s)
@@ -164,8 +160,23 @@ class Hub:
                 await _wait(group.stream.positioned, deadline - asyncio.get_running_loop().time())
             yield confirmed.done() and (group.stream is None or group.stream.offset >= 0)
         finally:
-            group.holds -= 1
-            self._drop_if_empty(group)
+            self._let_go(group)
+
+    def when_ready(self, channel: str, then: Callable[[], None]) -> Hold:
+        """Call back when a channel is ready, as :meth:`holding` without a task; the caller has the deadline."""
+        return Hold(self, self._hold(channel), then)
+
+    def _hold(self, channel: str) -> Group:
+        name = redis_group(self._prefix, channel)
+        group = self._groups.get(name.encode())
+        if group is None:
+            group = self._groups[name.encode()] = Group(channel, name, self._new_stream(channel))
+        group.holds += 1
+        return group
+
+    def _let_go(self, group: Group) -> None:
+        group.holds -= 1
+        self._drop_if_empty(group)
 
     async def recover_latest(self, channel: str, since: int, epoch: str) -> Recovered:
         """Find the newest publication of a channel that keeps its latest state (cache mode); within :meth:`holding`.
@@ -369,6 +380,38 @@ class Hub:
         elif self._paused and self._waiting_bytes < WAITING_MAX_BYTES // 2:
             self._paused = False
             self._subscriber.resume()
+
+
+class Hold:
+    """Somebody waits for a channel; the process keeps it until :meth:`release`."""
+
+    __slots__ = ("_group", "_hub", "_then")
+
+    def __init__(self, hub: Hub, group: Group, then: Callable[[], None]) -> None:
+        self._hub = hub
+        self._group = group
+        self._then: Callable[[], None] | None = then
+        self._look()
+
+    def release(self) -> None:
+        """Wait no longer; nothing is called back from now on."""
+        if self._then is not None:
+            self._then = None
+            self._hub._let_go(self._group)
+
+    def _look(self, _done: object = None) -> None:
+        if self._then is None:
+            return
+        hub, stream = self._hub, self._group.stream
+        confirmed = hub._subscriber.subscribe(self._group.redis_name)
+        if not confirmed.done():
+            confirmed.add_done_callback(self._look)
+        elif stream is not None and not stream.positioned.done():
+            assert hub.healer is not None
+            hub.healer.find_position(self._group, None)
+            stream.positioned.add_done_callback(self._look)
+        else:
+            self._then()
 
 
 async def _wait(future: asyncio.Future[None], timeout_s: float) -> None:

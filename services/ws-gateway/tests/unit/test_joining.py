@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+import socket
+import time
+from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
 
 import structlog
 
@@ -42,63 +42,111 @@ class FakeClient:
         self.then()
 
 
-class FakeHub:
-    """Has a channel once ``answer`` says whether it is ready."""
+class FakeHold:
+    """Notes its release."""
 
     def __init__(self) -> None:
-        self.answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self.entered = 0
+        self.is_released = False
 
-    @asynccontextmanager
-    async def holding(self, _channel: str, _timeout_s: float) -> AsyncIterator[bool]:
-        self.entered += 1
-        yield await asyncio.shield(self.answer)
+    def release(self) -> None:
+        assert not self.is_released
+        self.is_released = True
+
+
+class FakeHub:
+    """Has a channel when a test says so."""
+
+    def __init__(self) -> None:
+        self.ready: dict[str, Callable[[], None]] = {}
+        self.holds: list[FakeHold] = []
+        self.is_at_once = False
+
+    def when_ready(self, channel: str, then: Callable[[], None]) -> FakeHold:
+        self.ready[channel] = then
+        self.holds.append(FakeHold())
+        if self.is_at_once:
+            then()
+        return self.holds[-1]
 
 
 class Stage:
-    """Joins on a hub, and the tasks that they started."""
+    """Joins on a hub."""
 
-    def __init__(self) -> None:
+    def __init__(self, join_timeout_s: float = 30.0) -> None:
         self.hub = FakeHub()
-        self.tasks: list[asyncio.Task[None]] = []
-        gateway = SimpleNamespace(hub=self.hub, join_timeout_s=1.0, now=lambda: 0.0, start_task=self.start)
+        gateway = SimpleNamespace(hub=self.hub, join_timeout_s=join_timeout_s, now=lambda: 0.0)
         self.joins = Joins(gateway)  # type: ignore[arg-type]
-
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
-        self.tasks.append(asyncio.get_running_loop().create_task(work))
 
     def add(self, client: FakeClient, channel: str = "open:a") -> None:
         self.joins.add(client, Join(1, channel, Subscription()))  # type: ignore[arg-type]
 
 
-async def test_joins_of_one_channel_share_a_task_however_many_they_are() -> None:
-    """Also those that come while the first ones are answered; another channel has a task of its own."""
+def be_busy(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+async def test_joins_are_answered_in_turns_once_their_channel_is_ready() -> None:
+    """All of one channel, also those that come while the first ones are answered; another channel waits on."""
     stage = Stage()
-    clients = [FakeClient() for _ in range(3 * TURN_JOINS)]
+    clients = [FakeClient() for _ in range(2 * TURN_JOINS)]
     for client in clients:
         stage.add(client)
-    stage.add(FakeClient(), "open:b")
-    await wait_until_async(lambda: stage.hub.entered == 2)
-    stage.hub.answer.set_result(True)
-    late = FakeClient()
+    other, late = FakeClient(), FakeClient()
+    stage.add(other, "open:b")
     clients[0].then = lambda: stage.add(late)
-    await asyncio.gather(*stage.tasks)
+    stage.hub.ready["open:a"]()
+    assert clients[0].joins
+    assert not clients[-1].joins
+    await wait_until_async(lambda: late.runs == 1)
     assert all(len(client.joins) == client.runs == 1 for client in [*clients, late])
-    assert len(stage.tasks) == 2
+    assert not other.runs
+    assert [hold.is_released for hold in stage.hub.holds] == [True, False]
 
 
 async def test_joins_of_a_channel_that_is_not_ready_in_time_all_fail() -> None:
     """Each client is told, with an error after which it tries again; the next join begins anew."""
-    stage = Stage()
+    stage = Stage(join_timeout_s=0.05)
     clients = [FakeClient(), FakeClient()]
     for client in clients:
         stage.add(client)
-    stage.hub.answer.set_result(False)
-    await asyncio.gather(*stage.tasks)
+    await wait_until_async(lambda: clients[1].runs == 1)
     assert [[failure.temporary for failure in client.failures] for client in clients] == [[True], [True]]
-    stage.add(FakeClient())
-    assert len(stage.tasks) == 2
-    await asyncio.gather(*stage.tasks)
+    assert stage.hub.holds[0].is_released
+    again = FakeClient()
+    stage.add(again)
+    stage.hub.ready["open:a"]()
+    assert again.joins
+
+
+async def test_joins_look_for_an_answer_before_they_fail() -> None:
+    """A loop that was busy for longer than the deadline reads from its sockets first."""
+    stage = Stage(join_timeout_s=0.05)
+    client = FakeClient()
+    stage.add(client)
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket.socketpair()
+
+    def read() -> None:
+        loop.remove_reader(ours)
+        stage.hub.ready["open:a"]()
+
+    with ours, theirs:
+        loop.add_reader(ours, read)
+        theirs.send(b"Redis has answered")
+        be_busy(0.2)
+        await wait_until_async(lambda: client.runs == 1)
+    assert client.joins
+    assert not client.failures
+
+
+async def test_joins_of_a_channel_that_turns_out_to_be_ready_are_answered_at_once() -> None:
+    """Nothing is held for them afterwards."""
+    stage = Stage()
+    stage.hub.is_at_once = True
+    client = FakeClient()
+    stage.add(client)
+    assert client.joins
+    assert stage.hub.holds[0].is_released
 
 
 async def test_joins_leave_out_who_is_gone() -> None:
@@ -108,8 +156,7 @@ async def test_joins_leave_out_who_is_gone() -> None:
     stage.add(gone)
     stage.add(there)
     gone.is_gone = True
-    stage.hub.answer.set_result(True)
-    await asyncio.gather(*stage.tasks)
+    stage.hub.ready["open:a"]()
     assert not gone.joins
     assert there.joins
 
@@ -120,9 +167,8 @@ async def test_joins_answer_everybody_though_one_of_them_fails() -> None:
     broken, there = FakeClient(is_broken=True), FakeClient()
     stage.add(broken)
     stage.add(there)
-    stage.hub.answer.set_result(True)
     with structlog.testing.capture_logs() as logs:
-        await asyncio.gather(*stage.tasks)
+        stage.hub.ready["open:a"]()
     assert len(broken.failures) == 1
     assert there.joins
     assert [line["event"] for line in logs] == ["subscribe.failed"]

@@ -1,7 +1,7 @@
-"""Joins that wait for nothing but the channel: one task a channel, however many clients come at once.
+"""Joins that wait for nothing but the channel: no task for them, however many clients come at once.
 
-A gateway that was restarted is asked for the same channels by everybody. A task for each took 2 KiB and 60 µs; so many
-of them held the loop for longer than a join may wait.
+A gateway that was restarted is asked for its channels by everybody. With a task for each join that took 2 KiB and 60 µs
+more, and the loop came back later than a join may wait.
 
 Source: ADR-0007.
 """
@@ -9,6 +9,7 @@ Source: ADR-0007.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -19,11 +20,28 @@ from ws_gateway.protocol.effects import Join
 if TYPE_CHECKING:
     from ws_gateway.endpoints.client import Client
     from ws_gateway.gateway import Gateway
+    from ws_gateway.hub import Hold
 
 log = structlog.stdlib.get_logger("ws_gateway.joining")
 
 TURN_JOINS: Final = 128
 """Joins that are answered before the event loop turns: about 3 ms."""
+
+LOOKS: Final = 4
+"""Looks after which a join fails: by then a loop that was busy for longer than the deadline has turned, and has seen
+Redis's answer if there is one."""
+
+
+class _Waiting:
+    """Those who wait for one channel."""
+
+    __slots__ = ("clients", "hold", "is_answering", "looks")
+
+    def __init__(self) -> None:
+        self.clients: list[tuple[Client, Join]] = []
+        self.hold: Hold | None = None
+        self.is_answering = False
+        self.looks = 0
 
 
 class Joins:
@@ -31,32 +49,55 @@ class Joins:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._waiting: dict[str, list[tuple[Client, Join]]] = {}
+        self._waiting: dict[str, _Waiting] = {}
+        self._timer: asyncio.TimerHandle | None = None
 
     def add(self, client: Client, effect: Join) -> None:
         """Join as soon as the channel is ready, or fail when it is not in time."""
-        waiting = self._waiting.get(effect.channel)
-        if waiting is None:
-            waiting = self._waiting[effect.channel] = []
-            self._gateway.start_task(self._join_all(effect.channel, waiting))
-        waiting.append((client, effect))
+        channel = effect.channel
+        waiting = self._waiting.get(channel)
+        if waiting is not None:
+            waiting.clients.append((client, effect))
+            return
+        waiting = self._waiting[channel] = _Waiting()
+        waiting.clients.append((client, effect))
+        hold = self._gateway.hub.when_ready(channel, partial(self._ready, channel))
+        if self._waiting.get(channel) is waiting:
+            waiting.hold = hold
+            self._watch()
+        else:  # it was ready, and all are answered
+            hold.release()
 
-    async def _join_all(self, channel: str, waiting: list[tuple[Client, Join]]) -> None:
-        try:
-            async with self._gateway.hub.holding(channel, self._gateway.join_timeout_s) as is_ready:
-                await self._answer(waiting, None if is_ready else ChannelLayerUnavailable())
-        except Exception:
-            log.exception("subscribe.failed", channel=channel)
-            await self._answer(waiting, ClarionError())
-        finally:
-            del self._waiting[channel]
+    def _ready(self, channel: str) -> None:
+        waiting = self._waiting[channel]
+        if not waiting.is_answering:
+            self._answer(channel, waiting, None)
 
-    async def _answer(self, waiting: list[tuple[Client, Join]], failure: ClarionError | None) -> None:
-        while waiting:  # also who comes meanwhile
-            some, waiting[:TURN_JOINS] = waiting[:TURN_JOINS], []
-            for client, effect in some:
-                self._join(client, effect, failure)
-            await asyncio.sleep(0)
+    def _watch(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._gateway.join_timeout_s / LOOKS, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        for channel, waiting in list(self._waiting.items()):
+            waiting.looks += 1
+            if waiting.looks > LOOKS and not waiting.is_answering:
+                self._answer(channel, waiting, ChannelLayerUnavailable())
+        if self._waiting:
+            self._watch()
+
+    def _answer(self, channel: str, waiting: _Waiting, failure: ClarionError | None) -> None:
+        """Answer some, and the others, also who comes meanwhile, in the next turns."""
+        waiting.is_answering = True
+        some, waiting.clients[:TURN_JOINS] = waiting.clients[:TURN_JOINS], []
+        for client, effect in some:
+            self._join(client, effect, failure)
+        if waiting.clients:
+            asyncio.get_running_loop().call_soon(self._answer, channel, waiting, failure)
+            return
+        del self._waiting[channel]
+        if waiting.hold is not None:
+            waiting.hold.release()
 
     def _join(self, client: Client, effect: Join, failure: ClarionError | None) -> None:
         try:

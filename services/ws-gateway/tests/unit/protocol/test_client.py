@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -40,19 +39,18 @@ class FakeConnection:
 
 
 class FakeHub:
-    """Has the channel ``open:a``, and any other once :attr:`ready` is set."""
+    """Has the channel ``open:a``, and any other once :attr:`ready` is called."""
 
     def __init__(self) -> None:
         self.writes: dict[str, Callable[[bytes], None]] = {}
-        self.ready = asyncio.Event()
+        self.ready: list[Callable[[], None]] = []
 
     def is_ready(self, channel: str) -> bool:
         return channel == "open:a"
 
-    @asynccontextmanager
-    async def holding(self, _channel: str, _timeout_s: float, *, since: int | None = None) -> AsyncIterator[bool]:
-        await self.ready.wait()
-        yield True
+    def when_ready(self, _channel: str, then: Callable[[], None]) -> SimpleNamespace:
+        self.ready.append(then)
+        return SimpleNamespace(release=lambda: None)
 
     def position(self, _channel: str) -> tuple[int, str]:
         return 0, ""
@@ -88,7 +86,7 @@ async def test_client_gets_nothing_live_before_its_connect_is_answered() -> None
     early = hub.writes["open:a"]
     early(LIVE)
     assert connection.written == []
-    hub.ready.set()
+    hub.ready.pop()()
     await wait_until_async(lambda: len(connection.written) == 2, what="answer and publication")
     assert b'"connect":{' in connection.written[0]
     assert connection.written[1] == LIVE
@@ -108,4 +106,4 @@ async def test_client_is_lost_if_too_much_comes_before_its_connect_is_answered()
     assert not connection.lost
     hub.writes["open:a"](frame)
     assert connection.lost
-    hub.ready.set()
+    hub.ready.pop()()
