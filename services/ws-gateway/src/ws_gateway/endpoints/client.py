@@ -293,7 +293,8 @@ class Client:
         result = SubscribeResult(epoch=epoch, offset=offset) if epoch else SubscribeResult()
         if recovered is not None:
             result.was_recovering, result.recovered = True, recovered.ok
-            result.publications = codec.kept(recovered.publications, as_text=subscription.is_delta)
+            wanted = subscription.wanted(recovered.publications)
+            result.publications = codec.kept(wanted, as_text=subscription.is_delta)
         options = self._gateway.config.options_of(join.channel)
         subscription.wire = self._format.wire(subscription, deltas_all=options.delta_publish)
         if not self.session.is_connected and self._held is None:

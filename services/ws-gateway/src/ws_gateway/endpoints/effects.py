@@ -8,7 +8,7 @@ Source: ADR-0007.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import structlog
 from django.db import Error as DatabaseError
@@ -25,11 +25,16 @@ from ws_gateway.protocol.replies import ClientInfo, HistoryResult
 from ws_gateway.recovery import Kept
 
 if TYPE_CHECKING:
+    from clarion.streams import Slice
     from ws_gateway.endpoints.client import Client
     from ws_gateway.gateway import Gateway
     from ws_gateway.hub import Recovered
+    from ws_gateway.protocol.subscriptions import Subscription
 
 log = structlog.stdlib.get_logger("ws_gateway.effects")
+
+FILTERED_PAGE: Final = 1_000
+"""Publications that are read at once for a client with a tags filter; how many of them match nobody knows before."""
 
 Waiting: TypeAlias = FetchKeys | Identify | ReadHistory | ReadPresence | Call
 
@@ -135,13 +140,31 @@ async def _run(gateway: Gateway, client: Client, effect: Waiting, scope: dict[st
 
 
 async def _history(gateway: Gateway, client: Client, effect: ReadHistory) -> HistoryResult | ClarionError:
-    limit = None if effect.limit < 0 else effect.limit
+    subscription = client.session.subscriptions.get(effect.channel)
     try:
-        found = await gateway.streams.read(effect.channel, since=effect.since, limit=limit, reverse=effect.reverse)
+        if subscription is None or subscription.filter is None or not effect.limit:
+            limit = None if effect.limit < 0 else effect.limit
+            found = await gateway.streams.read(effect.channel, since=effect.since, limit=limit, reverse=effect.reverse)
+            kept = [Kept(publication) for publication in found.publications]
+        else:
+            found, kept = await _filtered(gateway, subscription, effect)
     except ClarionError as exc:
         return exc
-    publications = client.codec.kept([Kept(publication) for publication in found.publications], as_text=False)
-    return HistoryResult(publications=publications, epoch=found.epoch, offset=found.offset)
+    return HistoryResult(publications=client.codec.kept(kept, as_text=False), epoch=found.epoch, offset=found.offset)
+
+
+async def _filtered(gateway: Gateway, subscription: Subscription, effect: ReadHistory) -> tuple[Slice, list[Kept]]:
+    """Read on until as many publications match as were asked for: an empty page is the end to who pages."""
+    wanted: list[Kept] = []
+    since = effect.since
+    while True:
+        found = await gateway.streams.read(effect.channel, since=since, limit=FILTERED_PAGE, reverse=effect.reverse)
+        wanted += subscription.wanted([Kept(publication) for publication in found.publications])
+        if 0 < effect.limit <= len(wanted):
+            return found, wanted[: effect.limit]
+        if len(found.publications) < FILTERED_PAGE:
+            return found, wanted
+        since = found.publications[-1].offset
 
 
 async def _presence(gateway: Gateway, effect: ReadPresence) -> dict[str, ClientInfo] | tuple[int, int] | ClarionError:

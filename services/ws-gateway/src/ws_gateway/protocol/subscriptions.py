@@ -11,6 +11,7 @@ from clarion.namespaces import ChannelOptions
 from clarion.tokens import Override
 from clarion.values import JSON
 from ws_gateway.protocol.filters import Filter
+from ws_gateway.recovery import Kept
 from ws_gateway.wires import Wire
 
 
@@ -62,6 +63,11 @@ class Subscription(Struct, kw_only=True, eq=False, gc=False):
         self.has_presence = value["presence"]
         self.tells_joins = value["join_leave"]
         self.hears_joins = value["join_leave"] and (value["force_push_join_leave"] or joins)
+
+    def wanted(self, publications: list[Kept]) -> list[Kept]:
+        """Those publications that its filter lets through."""
+        matches = self.filter.matches if self.filter is not None else None
+        return publications if matches is None else [kept for kept in publications if matches(kept.publication.tags)]
 
 
 OVERRIDABLE = ("presence", "join_leave", "force_push_join_leave", "force_recovery", "force_positioning")
