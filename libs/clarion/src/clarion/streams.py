@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple, cast
 
 import msgspec
+import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import NoScriptError
 
@@ -23,6 +24,8 @@ from clarion.publications import Message, Publication, publication_of
 from clarion.read_lanes import ReadLanes, command_send, pipeline
 from clarion.redis_commands import Command, RedisCommands
 from clarion.redis_scripts import READ
+
+log = structlog.stdlib.get_logger("clarion.streams")
 
 _COMMANDS_PER_BATCH: Final = 1_000
 
@@ -151,8 +154,17 @@ class Streams:
 def slice_of(answer: Any, decode: Callable[[bytes], Message]) -> Slice:
     """What Redis answered to :meth:`clarion.redis_commands.RedisCommands.read`."""
     offset, epoch, entries = answer
-    found = (publication_of(decode(fields[1])) for _, fields in entries)
+    found = (_entry(fields[1], decode) for _, fields in entries)
     return Slice(int(offset), epoch.decode(), [publication for publication in found if publication is not None])
+
+
+def _entry(payload: bytes, decode: Callable[[bytes], Message]) -> Publication | None:
+    """The publication of a stream's entry; None: it is none, so that the slice has a gap, which is told."""
+    try:
+        return publication_of(decode(payload))
+    except Exception as exc:  # noqa: BLE001 - another serializer's, say: the layer was set up anew within the history
+        log.warning("stream.undecodable", error=type(exc).__name__)
+        return None
 
 
 class Batch(NamedTuple):

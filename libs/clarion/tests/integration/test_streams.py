@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from clarion.errors import ConfigInvalid, DataInvalid, NameInvalid, NotAvailable
 from clarion.layers import ClarionChannelLayer
+from clarion.names import redis_meta, redis_stream
 from clarion.namespaces import ClarionConfig, config_parse
 from clarion.publications import Publication, publication
 from clarion.publisher import Publisher
@@ -138,6 +139,22 @@ async def test_slice_covers_only_what_it_holds(publisher: Publisher, streams: St
     for since, is_covered in [(8, True), (7, True), (3, True), (2, False), (0, False), (9, False)]:
         assert (await streams.read("kept:a", since=since)).covers(since) is is_covered, since
     assert not (await streams.read("kept:a", since=4, limit=2)).covers(4)
+
+
+async def test_an_entry_that_cannot_be_decoded_is_a_gap(
+    publisher: Publisher, streams: Streams, layer_prefix: str, shared_redis_url: str
+) -> None:
+    """Of a serializer before, say: who reads over it is told to reload, and nobody waits for it for ever."""
+    top = publisher.publish("kept:x", 1)
+    with redis.Redis.from_url(shared_redis_url) as client:
+        client.hincrby(redis_meta(layer_prefix, "kept:x"), "o", 1)
+        client.xadd(redis_stream(layer_prefix, "kept:x"), {"m": b"\xc1"}, id="2-0")
+    publisher.publish("kept:x", 3)
+    found = await streams.read("kept:x", since=0)
+    assert (found.offset, found.epoch) == (3, top.epoch)
+    assert [publication.offset for publication in found.publications] == [1, 3]
+    assert not found.covers(0)
+    assert (await streams.read("kept:x", since=2)).covers(2)
 
 
 async def test_positions_come_in_one_go(publisher: Publisher, streams: Streams) -> None:
