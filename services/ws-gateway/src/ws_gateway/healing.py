@@ -20,6 +20,7 @@ from clarion.errors import ChannelLayerUnavailable, ClarionError
 from clarion.streams import Position, Slice, Streams
 from ws_gateway.events import Event
 from ws_gateway.groups import Group
+from ws_gateway.placing import Placer
 from ws_gateway.recovery import Kept, Stream
 from ws_gateway.wires import Member, PositionedMember
 
@@ -64,6 +65,7 @@ class Healer:
         self._deliver = deliver
         self._tasks: set[asyncio.Task[None]] = set()
         self._healing: set[Group] = set()  # not by name: a channel may be left and joined again during a read
+        self._placer = Placer(streams, is_current=self._is_current, start=self._start, placed=self._placed)
         self.heals = 0
         self.resets = 0
 
@@ -96,23 +98,30 @@ class Healer:
 
     def find_position(self, group: Group, since: int | None) -> None:
         """Read where a new group's stream stands, and what follows ``since`` with it."""
-        if group not in self._healing:
-            self._healing.add(group)
+        if group in self._healing:
+            return
+        self._healing.add(group)
+        if since is None:
+            self._placer.add(group)
+        else:
             self._start(self._find_position(group, since))
 
-    async def _find_position(self, group: Group, since: int | None) -> None:
+    async def _find_position(self, group: Group, since: int) -> None:
         stream = _stream_of(group)
         try:
             while self._is_current(group) and not stream.positioned.done():
                 stream.keep_recent(_now())
-                found = await self._read_patiently(group, since, limit=0 if since is None else None)
+                found = await self._read_patiently(group, since, limit=None)
                 if found is not None:
-                    if since is not None and found.covers(since):
+                    if found.covers(since):
                         stream.merge_recent(found, _now())
                     stream.set_position(found.offset, found.epoch)
         finally:
-            self._healing.discard(group)
-        if stream.is_healing:  # a live publication skipped an offset meanwhile
+            self._placed(group)
+
+    def _placed(self, group: Group) -> None:
+        self._healing.discard(group)
+        if _stream_of(group).is_healing:  # a live publication skipped an offset meanwhile
             self.heal(group)
 
     def check_all(self) -> None:

@@ -308,9 +308,9 @@ async def test_a_channel_that_is_taken_again_finds_its_position(kept_hub: Hub, m
 
     monkeypatch.setattr(kept_hub.healer, "_streams", SimpleNamespace(read=read))
     monkeypatch.setattr(kept_hub, "_subscriber", SimpleNamespace(subscribe=subscribe, unsubscribe=lambda _name: None))
-    async with kept_hub.holding("kept:x", timeout_s=0) as is_ready:
+    async with kept_hub.holding("kept:x", timeout_s=0, since=7) as is_ready:
         assert not is_ready
-    async with asyncio.timeout(10), kept_hub.holding("kept:x", timeout_s=0):
+    async with asyncio.timeout(10), kept_hub.holding("kept:x", timeout_s=0, since=7):
         await wait_until_async(lambda: len(reads) == 2)
         reads[1].set_result(Slice(7, "e", []))
         await wait_until_async(lambda: kept_hub.position("kept:x") == (7, "e"))
