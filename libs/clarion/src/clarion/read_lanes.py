@@ -27,6 +27,8 @@ LANES: Final = 4
 BATCH: Final = 32
 """Reads that travel together: their answers are decoded in one turn of the event loop, 100 publications in 0.2 ms."""
 
+STOP_S: Final = 2.0
+
 
 class Waiting(NamedTuple):
     """A read that waits for a lane."""
@@ -62,11 +64,12 @@ class ReadLanes:
             self._go_on()
 
     async def stop(self) -> None:
-        """End what is under way; who waits for it is cancelled."""
+        """End what is under way, within two seconds (redis-py may lose a cancellation); who waits is cancelled."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.wait(tasks, timeout=STOP_S)
         while self._waiting:
             self._waiting.popleft().answer.cancel()
 
