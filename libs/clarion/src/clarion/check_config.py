@@ -6,6 +6,7 @@ Source: docs/how-to/configure-channels.md.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Final
 
 from clarion.durations import Duration
@@ -20,11 +21,18 @@ _ANY_OTHER: Final = "\0"
 """Stands for a user whom no name lists."""
 
 
-def config_report(config: ClarionConfig, where: str) -> Iterator[str]:
-    """What the file defines, and what is doubtful in it."""
+def config_report(config: ClarionConfig, path: Path | None) -> Iterator[str]:
+    """What the file defines, and what is doubtful in it.
+
+    Args:
+        path: the file; None: there is none, and these are the defaults.
+    """
     names = ", ".join(namespace.name for namespace in config.channel.namespaces) or "none"
     plain = "defined" if config.channel.without_namespace is not None else "do not exist"
-    yield f"{where}: no problems"
+    if path:
+        yield f"{path}: no problems"
+    else:
+        yield "no file was checked: neither --config nor CLARION_CONFIG names one; what follows are the defaults"
     yield f"namespaces: {names}; channels without a namespace: {plain}"
     for warning in config.warnings():
         yield f"warning: {warning}"

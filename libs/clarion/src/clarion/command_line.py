@@ -9,15 +9,17 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from clarion.check_config import channel_report, config_report
 from clarion.env import EXIT_CONFIG, production_problems
-from clarion.errors import ConfigInvalid
+from clarion.errors import ConfigInvalid, NamespaceUnknown
 from clarion.namespaces import ClarionConfig, config_load
+
+_EXIT_CHANNEL_UNKNOWN: Final = 1
 
 
 class _Env(BaseSettings):
@@ -30,8 +32,11 @@ class _Env(BaseSettings):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code: 0, 2 on wrong arguments, 78 on a wrong configuration."""
-    asked = _parser().parse_args(arguments)
+    """Run the command and return its exit code.
+
+    0; 1 if the channel asked for is not defined; 2 on wrong arguments; 78 on a wrong configuration.
+    """
+    asked = _arguments(arguments)
     try:
         env = _Env()
     except ValidationError as exc:
@@ -43,11 +48,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(exc.problems)
     if env.environment == "production" and (problems := list(production_problems(config.client))):
         return _refuse([f"{path}: {problem}" for problem in problems])
-    lines = list(config_report(config, str(path) if path else "no clarion.toml"))
+    lines = list(config_report(config, path))
     if asked.channel is not None:
         lines += channel_report(config, asked.channel, asked.user)
     sys.stdout.write("".join(f"{line}\n" for line in lines))
-    return 0
+    return 0 if asked.channel is None or _is_defined(config, asked.channel) else _EXIT_CHANNEL_UNKNOWN
+
+
+def _is_defined(config: ClarionConfig, channel: str) -> bool:
+    try:
+        config.options_of(channel)
+    except NamespaceUnknown:
+        return False
+    return True
+
+
+def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = _parser()
+    asked = parser.parse_args(arguments)
+    if asked.user is not None and asked.channel is None:
+        parser.error("--user needs --channel: what a user may do depends on the channel")
+    return asked
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -57,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         "check-config",
         help="check a clarion.toml and say what it means",
         description="Check a clarion.toml: all problems at once, exit code 78. With a channel, print what holds for it "
-        "and who may do what there, and why.",
+        "and who may do what there, and why; exit code 1 if it is not defined.",
     )
     check.add_argument("--config", type=Path, metavar="FILE", help="the file; else the one of CLARION_CONFIG")
     check.add_argument("--channel", metavar="NAME", help="a channel, e.g. chat:lobby")

@@ -80,21 +80,22 @@ def test_without_a_user_those_of_the_name_are_asked_for(file: Path, capsys: pyte
     assert main(["check-config", "--channel", "#7"]) == 0
     said = capsys.readouterr().out
     assert "the personal channel of user '7'" in said
-    assert "no clarion.toml" in said
+    assert said.startswith("no file was checked: neither --config nor CLARION_CONFIG names one")
 
 
 @pytest.mark.parametrize(
-    ("channel", "user", "text"),
+    ("channel", "user", "text", "code"),
     [
-        ("nope:x", "7", "the namespace 'nope' is not defined"), ("plain", "7", "channels without a namespace are not"),
-        ("chat:a b", "7", "is not allowed"), ("chat:x", "a,b", "neither"), ("chat:\x1b[31m", "7", "\\x1b"),
+        ("nope:x", "7", "the namespace 'nope' is not defined", 1),
+        ("plain", "7", "channels without a namespace are not", 1),
+        ("chat:a b", "7", "is not allowed", 0), ("chat:x", "a,b", "neither", 0), ("chat:\x1b[31m", "7", "\\x1b", 0),
     ],
 )  # fmt: skip
 def test_a_name_that_cannot_be_is_explained(
-    file: Path, capsys: pytest.CaptureFixture[str], channel: str, user: str, text: str
+    file: Path, capsys: pytest.CaptureFixture[str], channel: str, user: str, text: str, code: int
 ) -> None:
-    """A question about it is answered; nothing of it reaches the terminal unescaped."""
-    assert main(["check-config", "--config", str(file), "--channel", channel, "--user", user]) == 0
+    """A question about it is answered, with exit code 1 if the channel is not defined; no escapes reach the terminal."""
+    assert main(["check-config", "--config", str(file), "--channel", channel, "--user", user]) == code
     said = capsys.readouterr().out
     assert text in said
     assert "\x1b" not in said
@@ -109,7 +110,9 @@ def test_a_wrong_file_ends_with_all_problems_and_78(file: Path, capsys: pytest.C
     lines = said.err.splitlines()
     assert len(lines) == 3
     assert all(line.startswith(f"{file}: ") for line in lines)
-    assert main(["check-config", "--config", str(file.parent / "none.toml")]) == 78
+    missing = file.parent / "none.toml"
+    assert main(["check-config", "--config", str(missing)]) == 78
+    assert capsys.readouterr().err == f"{missing}: No such file or directory\n"
 
 
 def test_what_production_refuses_is_a_warning_elsewhere(
@@ -129,7 +132,7 @@ def test_what_production_refuses_is_a_warning_elsewhere(
 
 def test_wrong_arguments_end_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     """As of every command."""
-    for arguments in ([], ["nope"], ["check-config", "--nope"]):
+    for arguments in ([], ["nope"], ["check-config", "--nope"], ["check-config", "--user", "7"]):
         with pytest.raises(SystemExit) as ended:
             main(arguments)
         assert ended.value.code == 2

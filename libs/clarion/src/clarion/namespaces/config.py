@@ -94,7 +94,9 @@ def config_load(path: Path) -> ClarionConfig:
         if len(content) > FILE_MAX_BYTES:
             raise ConfigInvalid([f"{path}: larger than {FILE_MAX_BYTES:,} bytes"])
         raw = tomllib.loads(content.decode())
-    except (OSError, ValueError, RecursionError) as exc:  # TOML's own errors and UnicodeError are ValueErrors
+    except OSError as exc:
+        raise ConfigInvalid([f"{path}: {exc.strerror or exc}"]) from exc
+    except (ValueError, RecursionError) as exc:  # TOML's own errors and UnicodeError are ValueErrors
         raise ConfigInvalid([f"{path}: {exc}"]) from exc
     return config_parse(raw, str(path))
 
