@@ -61,7 +61,8 @@ def _refusal(raw: bytes, cause: Exception) -> DataInvalid:
     except RecursionError:
         return DataInvalid(f"the data is nested more than {MAX_DEPTH} deep")
     except ValueError:
-        return JsonMalformed(f"this is not JSON: {cause}")
+        reason = str(cause).removeprefix("JSON is malformed: ")
+        return JsonMalformed(f"this is not JSON: {reason}")
     return DataInvalid("the data holds NaN, Infinity, a number out of range or a lone surrogate")
 
 

@@ -81,9 +81,10 @@ def test_value_check_allows_the_limits() -> None:
     ],
 )  # fmt: skip
 def test_json_decode_refuses_what_is_no_json(raw: bytes) -> None:
-    """The strict grammar of RFC 8259, and UTF-8: code json_malformed."""
-    with pytest.raises(JsonMalformed):
+    """The strict grammar of RFC 8259, and UTF-8: code json_malformed, and the text says so once."""
+    with pytest.raises(JsonMalformed) as caught:
         json_decode(raw)
+    assert "malformed" not in caught.value.detail
 
 
 @pytest.mark.parametrize(
