@@ -94,7 +94,7 @@ def test_without_a_user_those_of_the_name_are_asked_for(file: Path, capsys: pyte
 def test_a_name_that_cannot_be_is_explained(
     file: Path, capsys: pytest.CaptureFixture[str], channel: str, user: str, text: str, code: int
 ) -> None:
-    """A question about it is answered, with exit code 1 if the channel is not defined; no escapes reach the terminal."""
+    """A question about it is answered, with exit code 1 if the channel is not defined; no escape is printed."""
     assert main(["check-config", "--config", str(file), "--channel", channel, "--user", user]) == code
     said = capsys.readouterr().out
     assert text in said
