@@ -189,6 +189,11 @@ class Healer:
                     self.heals += 1
                     log.info("group.healed", channel=group.channel, since=since, publications=len(events))
                     self._deliver(group, events, 0)
+        except Exception:
+            # A defect, or an entry that nobody could foresee. A channel that stayed silent would be worse than one
+            # whose members start anew.
+            log.exception("heal.failed", channel=group.channel)
+            self._reset(group, Slice(stream.offset, stream.epoch, []))
         finally:
             self._healing.discard(group)
 

@@ -269,6 +269,37 @@ async def test_quiet_channels_are_compared(
     publisher.close()
 
 
+async def test_a_heal_that_fails_for_no_known_reason_is_told(
+    redis_server: RedisServer, layer_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The channel does not fall silent: members start anew, and what comes next reaches those that did not count."""
+    publisher = publisher_of(redis_server, layer_prefix)
+    member = Member()
+    async with running_hub(redis_server.url, layer_prefix) as hub:
+        await join(hub, member)
+
+        async def fails(*_arguments: Any, **_options: Any) -> None:
+            raise RuntimeError("nobody could know")
+
+        assert hub.healer is not None
+        monkeypatch.setattr(hub.healer._streams, "read", fails)
+        hub._subscriber.pause()
+        await asyncio.to_thread(publish, publisher, 1)
+        with redis_server.client() as client:
+            client.client_kill_filter(_type="pubsub")
+        hub._subscriber.resume()
+        await wait_until_async(lambda: hub.connected)
+        await asyncio.to_thread(publish, publisher, 3)
+        await wait_until_async(lambda: member.lost == [CHANNEL] or member.offsets == [1, 2, 3, 4])
+        monkeypatch.undo()
+        back = Member()
+        start, _ = await join(hub, back)
+        last = await asyncio.to_thread(publish, publisher, 2)
+        await wait_until_async(lambda: back.offsets[-1:] == [last])
+    publisher.close()
+    assert back.offsets == list(range(start + 1, last + 1))
+
+
 async def test_any_json_survives_the_way(redis_server: RedisServer, layer_prefix: str) -> None:
     """Empty objects and arrays, 64 KiB, every plane of Unicode: live and recovered alike."""
     values = [{}, [], {"a": {}, "b": [[]]}, "\u0000", "ä€😀", "x" * 65_000, 2**63, -1.5, None, True]

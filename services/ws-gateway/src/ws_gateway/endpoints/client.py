@@ -353,6 +353,9 @@ class Client:
                 await self._gateway.layer.publication_send(effect.channel, message)
             except ClarionError as exc:
                 failure = exc
+            except Exception:
+                log.exception("publish.failed", channel=effect.channel)
+                failure = ClarionError()
             finally:
                 waiting.popleft()
             self.session.published(effect, failure)
