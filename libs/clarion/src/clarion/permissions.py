@@ -105,7 +105,7 @@ def may_history(config: ClarionConfig, channel: str, user: str, *, is_subscribed
     if isinstance(options, Decision):
         return options
     if not options.has_history:
-        return _not_available("history", "history_size and history_ttl are not set")
+        return _not_available("history", "history_size and history_ttl are not set", "keeps")
     return _stranger(config, "history", options, channel, user, is_subscribed) or _by_option(
         config,
         "history",
@@ -230,5 +230,5 @@ def _refusal(what: str, reason: str) -> Decision:
 
 
 @cache
-def _not_available(what: str, reason: str) -> Decision:
-    return Decision(False, reason, NotAvailable, f"this channel has no {what}")
+def _not_available(what: str, reason: str, verb: str = "has") -> Decision:
+    return Decision(False, reason, NotAvailable, f"this channel {verb} no {what}")
