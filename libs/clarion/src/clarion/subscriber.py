@@ -74,17 +74,17 @@ class Subscriber:
         """Close the connections; no callback comes after this."""
         await asyncio.gather(*(shard.stop() for shard in self._shards))
 
-    def subscribe(self, name: str) -> asyncio.Future[None]:
+    def subscribe(self, name: str | bytes) -> asyncio.Future[None]:
         """Subscribe to a Redis channel. The future is done once Redis confirms it.
 
         While Redis is away the subscription is remembered, and made when it is back. The caller sets the deadline, on a
         shield: others may wait for the same future.
         """
-        return self._shard(name).subscribe(name.encode())
+        return self._shard(name).subscribe(_bytes(name))
 
-    def unsubscribe(self, name: str) -> None:
+    def unsubscribe(self, name: str | bytes) -> None:
         """Give a subscription back."""
-        self._shard(name).unsubscribe(name.encode())
+        self._shard(name).unsubscribe(_bytes(name))
 
     def pause(self) -> None:
         """Stop reading; what is published waits in Redis, up to its output buffer limit."""
@@ -96,9 +96,13 @@ class Subscriber:
         for shard in self._shards:
             shard.resume()
 
-    def _shard(self, name: str) -> _Shard:
+    def _shard(self, name: str | bytes) -> _Shard:
         shard: int = _consistent_hash(name, len(self._shards))
         return self._shards[shard]
+
+
+def _bytes(name: str | bytes) -> bytes:
+    return name.encode() if isinstance(name, str) else name
 
 
 class _Shard:
@@ -126,6 +130,7 @@ class _Shard:
         self._burst: _Burst | None = None
         self._paused = False
         self._task: asyncio.Task[None] | None = None
+        self._done: asyncio.Future[None] | None = None
         self._stopping = False
         self.ready = False
 
@@ -188,8 +193,16 @@ class _Shard:
         future = self._names.get(name)
         if future is not None and not future.done():
             future.set_result(None)
+            self._names[name] = self._stands()
         if not self.ready and not self._unconfirmed:
             self._set_ready()
+
+    def _stands(self) -> asyncio.Future[None]:
+        """A future that is done, one for all subscriptions that stand."""
+        if self._done is None:
+            self._done = asyncio.get_running_loop().create_future()
+            self._done.set_result(None)
+        return self._done
 
     def _set_ready(self) -> None:
         self.ready = True

@@ -133,7 +133,7 @@ class Hub:
         group = self._group(channel)
         return (
             group is not None
-            and self._subscriber.subscribe(group.redis_name).done()
+            and self._subscriber.subscribe(group.name).done()
             and (group.stream is None or group.stream.offset >= 0)
         )
 
@@ -150,7 +150,7 @@ class Hub:
         """
         group = self._hold(channel)
         try:
-            confirmed = self._subscriber.subscribe(group.redis_name)
+            confirmed = self._subscriber.subscribe(group.name)
             deadline = asyncio.get_running_loop().time() + timeout_s
             if not confirmed.done():  # a member is here already: no timer, no turn of the loop
                 await _wait(confirmed, timeout_s)
@@ -252,7 +252,7 @@ class Hub:
     def _drop_if_empty(self, group: Group) -> None:
         if not group.size and not group.holds and self._groups.get(group.name) is group:
             del self._groups[group.name]
-            self._subscriber.unsubscribe(group.redis_name)
+            self._subscriber.unsubscribe(group.name)
 
     # Delivery
 
@@ -324,7 +324,7 @@ class Hub:
                 if type(event) is Publication and event.offset and event.epoch == stream.epoch:
                     stream.set_delivered(event.offset)
                     break
-        group.left.clear()
+        group.left = None
         return group.rounds(events)
 
     def _write_slices(self, group: Group, rounds: list[Round]) -> None:
@@ -332,7 +332,7 @@ class Hub:
 
         def write_slice(number: int, start: int) -> None:
             frames, members = rounds[number]
-            left = group.left
+            left = group.left or ()
             for member, write in members[start : start + SLICE_MEMBERS]:
                 if member not in left:  # who left in between gets nothing more; who came back has it by its position
                     write(frames)
@@ -348,13 +348,13 @@ class Hub:
     def _write_waiting(self, group: Group) -> None:
         """Go on with what came meanwhile: all of it in one write per member."""
         group.writing = False
-        group.left = set()  # the old one keeps the room that it once needed
+        group.left = None
         if not group.waiting:
             if group.stream is not None and group.stream.is_healing and self.healer is not None:
                 self.healer.heal(group)
             return
         events, size = group.waiting, group.waiting_bytes
-        group.waiting, group.waiting_bytes = [], 0
+        group.waiting, group.waiting_bytes = None, 0
         self._count_waiting(-size)
         rounds = self._rounds(group, events)
         if rounds:
@@ -363,13 +363,15 @@ class Hub:
             asyncio.get_running_loop().call_soon(self._write_slices, group, rounds)
 
     def _wait(self, group: Group, events: list[Event], size: int) -> None:
+        if group.waiting is None:
+            group.waiting = []
         group.waiting += events
         group.waiting_bytes += size
         self._count_waiting(size)
         if group.stream is not None and group.waiting_bytes > GROUP_WAITING_MAX_BYTES:
             log.warning("group.position_only", channel=group.channel, waiting_bytes=group.waiting_bytes)
             self._count_waiting(-group.waiting_bytes)
-            group.waiting, group.waiting_bytes = [], 0
+            group.waiting, group.waiting_bytes = None, 0
             group.stream.rewind()
 
     def _count_waiting(self, added: int) -> None:
@@ -403,7 +405,7 @@ class Hold:
         if self._then is None:
             return
         hub, stream = self._hub, self._group.stream
-        confirmed = hub._subscriber.subscribe(self._group.redis_name)
+        confirmed = hub._subscriber.subscribe(self._group.name)
         if not confirmed.done():
             confirmed.add_done_callback(self._look)
         elif stream is not None and not stream.positioned.done():

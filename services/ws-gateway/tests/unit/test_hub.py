@@ -247,8 +247,8 @@ async def test_the_last_member_gives_the_subscription_back(hub: Hub, monkeypatch
     """One subscription per channel per process: made by the first, kept by joins under way, given back by the last."""
     calls: list[str] = []
     subscribe = hub._subscriber.subscribe
-    monkeypatch.setattr(hub._subscriber, "subscribe", lambda name: calls.append(f"+{name}") or subscribe(name))
-    monkeypatch.setattr(hub._subscriber, "unsubscribe", lambda name: calls.append(f"-{name}"))
+    monkeypatch.setattr(hub._subscriber, "subscribe", lambda name: calls.append(f"+{name.decode()}") or subscribe(name))
+    monkeypatch.setattr(hub._subscriber, "unsubscribe", lambda name: calls.append(f"-{name.decode()}"))
     first, second = connections(2)
     await join(hub, "chat:x", first)
     async with hub.holding("chat:x", timeout_s=0):
@@ -321,9 +321,9 @@ async def test_who_leaves_after_its_position_was_lost_gives_the_subscription_bac
     kept_hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It has been taken out of the channel before; as the last one it still ends what the process has of it."""
-    names: set[str] = set()
+    names: set[bytes] = set()
 
-    def subscribe(name: str) -> asyncio.Future[None]:
+    def subscribe(name: bytes) -> asyncio.Future[None]:
         names.add(name)
         confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         confirmed.set_result(None)
@@ -335,7 +335,7 @@ async def test_who_leaves_after_its_position_was_lost_gives_the_subscription_bac
     [name] = publications("kept:x")
     async with kept_hub.holding("kept:x", timeout_s=0):
         kept_hub.join("kept:x", member, POSITIONED_PLAIN)
-    assert names == {name.decode()}
+    assert names == {name}
     assert kept_hub.healer is not None
     kept_hub.healer._reset(kept_hub._groups[name], Slice(0, "another", []))
     assert names == set()
