@@ -50,7 +50,7 @@ def _values(folder: Path, env: DevEnv, http_api: str, gateways: Sequence[str], a
         "CLARION_NGINX_WORKER_CONNECTIONS": str(files - _RESERVED_FILES),
         "CLARION_NGINX_LISTEN": f"127.0.0.1:{env.port}",
         "CLARION_NGINX_HTTP_API_SERVERS": f"server {http_api};",
-        "CLARION_NGINX_GATEWAY_SERVERS": _lines([f"server {each} max_fails=2 fail_timeout=2s;" for each in gateways]),
+        "CLARION_NGINX_GATEWAY_SERVERS": _lines([f"server {each} max_fails=0;" for each in gateways]),
         "CLARION_NGINX_REAL_IP": _real_ip([str(network) for network in networks]),
         "CLARION_NGINX_TRUSTED": _lines([f"{network} 1;" for network in networks]),
         "CLARION_NGINX_HOME": _home(env.url),

@@ -68,6 +68,20 @@ def test_sdks_miss_nothing_when_gateways_end(
     assert not any(client.of("disconnected") for client in all_of)
 
 
+def test_sdks_come_back_at_once_when_all_gateways_died(
+    clients: Clients, variants: list[Variant], sdk_product: SdkProduct
+) -> None:
+    """As soon as there is a gateway nginx sends everybody to it, not now and then one."""
+    # Over WebSockets alone: a connection that stays tells nginx nothing, short requests would.
+    all_of = [clients.connect(each) for each in variants if not each.is_emulated for _ in range(6)]
+    gateways = ("gateway-1", "gateway-2")
+    old = [sdk_product.kill(gateway) for gateway in gateways]
+    for gateway, pid in zip(gateways, old, strict=True):
+        sdk_product.wait_restarted(gateway, pid)
+    for client in all_of:
+        client.wait("connected", count=2, deadline_s=12)  # of which a gateway's start takes 2 to 5
+
+
 def test_a_killed_gateways_clients_leave(
     clients: Clients, variants: list[Variant], name: str, sdk_product: SdkProduct
 ) -> None:
