@@ -18,6 +18,8 @@ from websockets.http11 import Request, Response
 from websockets.server import ServerProtocol
 from websockets.streams import StreamReader
 
+from clarion.server.ordinary import Opening, ordinary
+
 MAX_HEAD_BYTES = 16384  # as Twisted's HTTPChannel, which answers 400 beyond
 HEAD_END = b"\r\n\r\n"
 
@@ -66,12 +68,18 @@ class Negotiator:
     def __init__(self, server_name: str) -> None:
         self._server_name = server_name
 
-    def judge(self, head: bytes) -> tuple[Request, Response]:
+    def judge(self, head: bytes) -> tuple[Opening, Response]:
         """Return the request and the 101 for it.
 
         Raises:
             Refused: with 400, 405, 414, 426, 431 or 505.
         """
+        opening, response = ordinary(head) or self._judge(head)
+        if self._server_name:
+            response.headers["Server"] = self._server_name
+        return opening, response
+
+    def _judge(self, head: bytes) -> tuple[Opening, Response]:
         # A refusal before the application is asked, or a bad key would cost it a session query (trap 22).
         protocol = ServerProtocol(logger=quiet)
         request = _parse(protocol, head)
@@ -82,9 +90,7 @@ class Negotiator:
                 response.headers["Sec-WebSocket-Version"] = "13"  # RFC 6455, section 4.4
             protocol.handshake_exc = request._exception = None  # tracebacks: reference cycles
             raise Refused(response)
-        if self._server_name:
-            response.headers["Server"] = self._server_name
-        return request, response
+        return Opening(request.path, list(request.headers.raw_items())), response
 
 
 def _parse(protocol: ServerProtocol, head: bytes) -> Request:
@@ -155,7 +161,7 @@ def add_headers(to: Headers, headers: Iterable[tuple[bytes, bytes]], besides: Co
 _TOKEN = re.compile(r"[-!#$%&'*+.^_`|~0-9a-zA-Z]+")
 
 
-def scope_of(request: Request, *, secure: bool, root_path: str) -> dict[str, Any]:
+def scope_of(request: Opening, *, secure: bool, root_path: str) -> dict[str, Any]:
     """Build the scope by daphne's rules, without ``client``, ``server`` and ``extensions``.
 
     Names with an underscore are dropped (CVE-2015-0219), the path is unquoted. ``Daphne-Root-Path`` is dropped
@@ -167,7 +173,7 @@ def scope_of(request: Request, *, secure: bool, root_path: str) -> dict[str, Any
     raw_path, _, query = request.path.partition("?")
     headers = [
         (lower.encode("latin-1"), value.encode("latin-1"))
-        for name, value in request.headers.raw_items()
+        for name, value in request.headers
         if "_" not in name and (lower := name.lower()) != "daphne-root-path"
     ]
     return {
@@ -184,11 +190,12 @@ def scope_of(request: Request, *, secure: bool, root_path: str) -> dict[str, Any
     }
 
 
-def subprotocols(headers: Headers) -> list[str]:
+def subprotocols(headers: Iterable[tuple[str, str]]) -> list[str]:
     """List what the client offers, in its order."""
     return [
-        name
-        for value in headers.get_all("Sec-WebSocket-Protocol")
+        offered
+        for name, value in headers
+        if name.lower() == "sec-websocket-protocol"
         for part in unquote(value).split(",")
-        if (name := part.strip())
+        if (offered := part.strip())
     ]
