@@ -38,9 +38,14 @@ class Waiting(NamedTuple):
 
 
 class ReadLanes:
-    """Sends commands that only read; one event loop's."""
+    """Sends commands that only read; one event loop's.
+
+    Attributes:
+        answered: how many Redis has answered so far.
+    """
 
     def __init__(self, client: Redis) -> None:
+        self.answered = 0
         self._client = client
         self._busy = 0
         self._waiting: deque[Waiting] = deque()
@@ -58,7 +63,9 @@ class ReadLanes:
             return await waiting.answer
         self._busy += 1
         try:
-            return await command_send(self._client, command)
+            answer = await command_send(self._client, command)
+            self.answered += 1
+            return answer
         finally:
             self._busy -= 1
             self._go_on()
@@ -90,6 +97,7 @@ class ReadLanes:
                 except BaseException as exc:
                     self._fail([*batch, *self._waiting], exc)
                     raise
+                self.answered += len(answers)
                 for waiting, answer in zip(batch, answers, strict=True):
                     _settle(waiting.answer, answer)
         except REDIS_ERRORS:

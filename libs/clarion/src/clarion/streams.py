@@ -87,6 +87,12 @@ class Streams:
         self._decode = decode
         self._shards = [_client(url, timeout_s, max_connections) for url in urls]
         self._reads = [ReadLanes(client) for client in self._shards]
+        self._answered = 0
+
+    @property
+    def answered(self) -> int:
+        """How many reads Redis has answered so far: whoever waits for one can tell a slow Redis from a long queue."""
+        return self._answered + sum(reads.answered for reads in self._reads)
 
     async def read(
         self, channel: str, *, since: int | None = None, limit: int | None = None, reverse: bool = False
@@ -146,6 +152,7 @@ class Streams:
             if batch.is_script_missing(answers):
                 await client.script_load(READ.text)
                 answers = await pipeline(client, batch.commands)
+            self._answered += len(answers)
             return batch.checked(answers)
         except REDIS_ERRORS as exc:
             raise ChannelLayerUnavailable from exc

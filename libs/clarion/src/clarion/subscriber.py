@@ -65,6 +65,11 @@ class Subscriber:
         """Whether every shard is connected and every subscription made before stands."""
         return all(shard.ready for shard in self._shards)
 
+    @property
+    def confirmed(self) -> int:
+        """How many subscriptions Redis has confirmed so far."""
+        return sum(shard.confirmed for shard in self._shards)
+
     def start(self) -> None:
         """Begin to connect; a Redis that is away is waited for, with back-off."""
         for shard in self._shards:
@@ -133,6 +138,7 @@ class _Shard:
         self._done: asyncio.Future[None] | None = None
         self._stopping = False
         self.ready = False
+        self.confirmed = 0
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._stay_connected(), name="subscriber")
@@ -185,6 +191,7 @@ class _Shard:
             burst.send(b"SUBSCRIBE", *names[start : start + _NAMES_PER_COMMAND])
 
     def _confirmed(self, name: bytes) -> None:
+        self.confirmed += 1
         left = self._unconfirmed.get(name, 0) - 1
         if left > 0:
             self._unconfirmed[name] = left

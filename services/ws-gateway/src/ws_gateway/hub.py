@@ -48,6 +48,10 @@ UNKEPT_CHANNELS_MAX: Final = 1_000
 """Channels that are remembered as told of in the log; over it the oldest is forgotten, and may be told of again."""
 
 WAIT_STEPS: Final = 4
+"""Parts of a join's deadline. One in which Redis has answered others does not count: it is the queue that is long."""
+
+PATIENCE: Final = 4
+"""Deadlines that a join waits at most, however much Redis answers to others."""
 
 
 class Recovered(NamedTuple):
@@ -93,6 +97,7 @@ class Hub:
     ) -> None:
         self._prefix = prefix
         self._decode = decode
+        self._streams = streams
         self._config = config
         self._groups: dict[bytes, Group] = {}
         self._listeners: dict[bytes, Callable[[bytes], None]] = {}
@@ -153,14 +158,35 @@ class Hub:
             confirmed = self._subscriber.subscribe(group.name)
             deadline = asyncio.get_running_loop().time() + timeout_s
             if not confirmed.done():  # a member is here already: no timer, no turn of the loop
-                await _wait(confirmed, timeout_s)
+                await self._wait_for(confirmed, timeout_s)
             if group.stream is not None and confirmed.done() and not group.stream.positioned.done():
                 assert self.healer is not None
                 self.healer.find_position(group, since)
-                await _wait(group.stream.positioned, deadline - asyncio.get_running_loop().time())
+                left_s = deadline - asyncio.get_running_loop().time()
+                await self._wait_for(group.stream.positioned, max(left_s, timeout_s / WAIT_STEPS))
             yield confirmed.done() and (group.stream is None or group.stream.offset >= 0)
         finally:
             self._let_go(group)
+
+    @property
+    def progress(self) -> int:
+        """Grows whenever Redis has confirmed a subscription or answered a read."""
+        return self._subscriber.confirmed + (self._streams.answered if self._streams is not None else 0)
+
+    async def _wait_for(self, future: asyncio.Future[None], timeout_s: float) -> None:
+        """Wait until a future is done or the time is over.
+
+        Step by step: after a storm of joins the loop may come back later than the deadline, with Redis's answer unread.
+        And not by ``wait_for``: that would cancel the future for everybody else who waits for it.
+        """
+        left, seen = WAIT_STEPS, self.progress
+        for _ in range(WAIT_STEPS * PATIENCE):
+            if future.done() or not left:
+                return
+            await asyncio.wait([future], timeout=timeout_s / WAIT_STEPS)
+            now = self.progress
+            left -= now == seen
+            seen = now
 
     def when_ready(self, channel: str, then: Callable[[], None]) -> Hold:
         """Call back when a channel is ready, as :meth:`holding` without a task; the caller has the deadline."""
@@ -414,14 +440,3 @@ class Hold:
             stream.positioned.add_done_callback(self._look)
         else:
             self._then()
-
-
-async def _wait(future: asyncio.Future[None], timeout_s: float) -> None:
-    """Wait until a future is done or the time is over.
-
-    Step by step: after a storm of joins the loop may come back later than the deadline, with Redis's answer unread. And
-    not by ``wait_for``: that would cancel the future for everybody else who waits for it.
-    """
-    for _ in range(WAIT_STEPS):
-        if not future.done():
-            await asyncio.wait([future], timeout=timeout_s / WAIT_STEPS)

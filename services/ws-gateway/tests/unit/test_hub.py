@@ -307,7 +307,9 @@ async def test_a_channel_that_is_taken_again_finds_its_position(kept_hub: Hub, m
         return confirmed
 
     monkeypatch.setattr(kept_hub.healer, "_streams", SimpleNamespace(read=read))
-    monkeypatch.setattr(kept_hub, "_subscriber", SimpleNamespace(subscribe=subscribe, unsubscribe=lambda _name: None))
+    monkeypatch.setattr(
+        kept_hub, "_subscriber", SimpleNamespace(confirmed=0, subscribe=subscribe, unsubscribe=lambda _name: None)
+    )
     async with kept_hub.holding("kept:x", timeout_s=0, since=7) as is_ready:
         assert not is_ready
     async with asyncio.timeout(10), kept_hub.holding("kept:x", timeout_s=0, since=7):
@@ -329,7 +331,9 @@ async def test_who_leaves_after_its_position_was_lost_gives_the_subscription_bac
         confirmed.set_result(None)
         return confirmed
 
-    monkeypatch.setattr(kept_hub, "_subscriber", SimpleNamespace(subscribe=subscribe, unsubscribe=names.remove))
+    monkeypatch.setattr(
+        kept_hub, "_subscriber", SimpleNamespace(confirmed=0, subscribe=subscribe, unsubscribe=names.remove)
+    )
     (member,) = connections(1)
     member.position_lost = lambda channel: kept_hub.leave(channel, member, POSITIONED_PLAIN)
     [name] = publications("kept:x")

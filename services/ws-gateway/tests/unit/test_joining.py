@@ -13,6 +13,7 @@ import structlog
 from clarion.errors import ClarionError
 from tests.support.waiting import wait_until_async
 from ws_gateway.endpoints.joining import TURN_JOINS, Joins
+from ws_gateway.hub import PATIENCE
 from ws_gateway.protocol.effects import Join
 from ws_gateway.protocol.subscriptions import Subscription
 
@@ -60,6 +61,7 @@ class FakeHub:
         self.ready: dict[str, Callable[[], None]] = {}
         self.holds: list[FakeHold] = []
         self.is_at_once = False
+        self.progress = 0
 
     def when_ready(self, channel: str, then: Callable[[], None]) -> FakeHold:
         self.ready[channel] = then
@@ -137,6 +139,26 @@ async def test_joins_look_for_an_answer_before_they_fail() -> None:
         await wait_until_async(lambda: client.runs == 1)
     assert client.joins
     assert not client.failures
+
+
+async def test_joins_wait_on_while_redis_answers_others_but_not_for_ever() -> None:
+    """It is our queue that is long, not Redis that is away."""
+    stage = Stage(join_timeout_s=0.05)
+    client = FakeClient()
+    stage.add(client)
+    began = time.monotonic()
+    while time.monotonic() < began + 2 * 0.05:
+        stage.hub.progress += 1
+        await asyncio.sleep(0)
+    assert not client.runs
+
+    def answer() -> int:
+        stage.hub.progress += 1
+        return client.runs
+
+    await wait_until_async(answer)
+    assert client.failures
+    assert time.monotonic() - began > PATIENCE * 0.05
 
 
 async def test_joins_of_a_channel_that_turns_out_to_be_ready_are_answered_at_once() -> None:

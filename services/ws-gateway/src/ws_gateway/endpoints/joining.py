@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from clarion.errors import ChannelLayerUnavailable, ClarionError
+from ws_gateway.hub import PATIENCE, WAIT_STEPS
 from ws_gateway.protocol.effects import Join
 
 if TYPE_CHECKING:
@@ -27,21 +28,18 @@ log = structlog.stdlib.get_logger("ws_gateway.joining")
 TURN_JOINS: Final = 128
 """Joins that are answered before the event loop turns: about 3 ms."""
 
-LOOKS: Final = 4
-"""Looks after which a join fails: by then a loop that was busy for longer than the deadline has turned, and has seen
-Redis's answer if there is one."""
-
 
 class _Waiting:
     """Those who wait for one channel."""
 
-    __slots__ = ("clients", "hold", "is_answering", "looks")
+    __slots__ = ("clients", "hold", "is_answering", "left", "steps")
 
     def __init__(self) -> None:
         self.clients: list[tuple[Client, Join]] = []
         self.hold: Hold | None = None
         self.is_answering = False
-        self.looks = 0
+        self.left = WAIT_STEPS
+        self.steps = 0
 
 
 class Joins:
@@ -51,6 +49,7 @@ class Joins:
         self._gateway = gateway
         self._waiting: dict[str, _Waiting] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._seen = 0
 
     def add(self, client: Client, effect: Join) -> None:
         """Join as soon as the channel is ready, or fail when it is not in time."""
@@ -75,13 +74,18 @@ class Joins:
 
     def _watch(self) -> None:
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._gateway.join_timeout_s / LOOKS, self._look)
+            self._timer = asyncio.get_running_loop().call_later(self._gateway.join_timeout_s / WAIT_STEPS, self._look)
 
     def _look(self) -> None:
+        """Take a step of everybody's deadline, as :meth:`ws_gateway.hub.Hub.holding` does."""
         self._timer = None
+        progress = self._gateway.hub.progress
+        is_stuck, self._seen = progress == self._seen, progress
         for channel, waiting in list(self._waiting.items()):
-            waiting.looks += 1
-            if waiting.looks > LOOKS and not waiting.is_answering:
+            is_over = waiting.left <= 0 or waiting.steps >= WAIT_STEPS * PATIENCE
+            waiting.left -= is_stuck
+            waiting.steps += 1
+            if is_over and not waiting.is_answering:
                 self._answer(channel, waiting, ChannelLayerUnavailable())
         if self._waiting:
             self._watch()
