@@ -195,4 +195,5 @@ TARGETS: Final = (
     Target("subs-kept", "sub_kib", "protocol", at_most=0.5),
     Target("recover", "recover_worst_ms", "protocol", at_most=1_000),
     Target("reconnect", "seconds", "protocol", at_most=4),
+    Target("reconnect", "reads", "protocol", at_most=40),  # of 20 channels, for 2,000 clients
 )

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.load.generator.clients import ACCEPT, NUMBER, TIME
+from tests.load.generator.clients import ACCEPT, NUMBER, TIME, client_frame
 from tests.load.generator.fleet import Fleet, fleet
-from tests.load.generator.orders import Ask, ClientKind, Connect, Connected, Echo, Post
+from tests.load.generator.orders import Ask, ClientKind, Connect, Connected, Dialogue, Echo, Post, Step, Talk
 from tests.load.processes import cpu_s
 from tests.load.stage import handshake
 from tests.support.waiting import wait_until
@@ -53,10 +53,12 @@ class KnownServer:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(self._answer)
         while data := await reader.read(65536):
-            if data[0] == 0x81:  # one small masked text frame: send it back unmasked
-                mask, payload = data[2:6], data[6:]
+            while data[:1] == b"\x81":  # small masked text frames: send them back unmasked
+                end = 6 + (data[1] & 0x7F)
+                mask, payload, data = data[2:6], data[6:end], data[end:]
                 text = bytes(byte ^ mask[index & 3] for index, byte in enumerate(payload))
-                writer.write(bytes([0x81, len(text)]) + text)
+                if text != b"pong":
+                    writer.write(bytes([0x81, len(text)]) + text)
 
     def write(self, chunks: Sequence[bytes]) -> None:
         """Write to each client, each chunk on its own; return when all was handed to the kernel."""
@@ -213,6 +215,82 @@ def test_generator_ask_takes_the_time_of_each_answer(load: Fleet, rate_hz: float
         assert asked.faults == []
         assert not rate_hz or asked.frames <= rate_hz * 0.5 * CLIENTS
         load.close_all()
+
+
+def talk(load: Fleet, server: KnownServer, *steps: Step, ping: bytes = b"") -> Connected:
+    """Connect ``CLIENTS`` clients that go through steps; the server answers each text with itself."""
+    said = [Dialogue(steps, ping=ping, pong=b"pong")] * CLIENTS
+    requests = [handshake("bench:test", "user")] * CLIENTS
+    return load.connect(Connect(server.port, requests, deadline_s=10, kind="talk", dialogues=said))
+
+
+def test_generator_talks_step_by_step_before_a_client_counts_as_connected(load: Fleet) -> None:
+    """Each step after the answer to the last; a ping in between is answered; what comes afterwards counts as frames."""
+    greeting = b"\x81\x02{}" + b"\x81\x04open"
+    steps = (Step(b"", b"open"), Step(b"one", b"on", (b"e", 1)), Step(b"two", b"two"))
+    with KnownServer(SWITCH + greeting).running() as server:
+        connected = talk(load, server, *steps, ping=b"{}")
+        assert (connected.accepted, connected.refused) == (CLIENTS, {})
+        assert 0 < min(connected.answers_ns) <= max(connected.answers_ns) < connected.wall_s * 1e9
+        assert len(connected.answers_ns) == CLIENTS
+        more = load.talk(Talk([Dialogue((Step(b"three", b"three"),))] * CLIENTS, 10, in_flight=3))
+        assert (more.accepted, len(more.answers_ns)) == (CLIENTS, CLIENTS)
+        load.expect(2)
+        server.write([frame(1), frame(2)])
+        assert load.collect(10).frames == 2 * CLIENTS
+        load.close_all()
+
+
+@pytest.mark.parametrize(
+    ("step", "cause"),
+    [
+        (Step(b"hello", b"hullo"), "b'hello' was answered by b'hello'"),
+        (Step(b'{"error":{}}', b"{"), """b'{"error":{}}' was answered by b'{"error":{}}'"""),
+        (Step(b"hello", b"h", (b"l", 3)), "2 x b'l', not 3"),
+        (Step(b"hello", b"h", (b"l", 1), is_split=True), "2 x b'l', not 1"),
+    ],
+)
+def test_generator_refuses_who_gets_another_answer(load: Fleet, step: Step, cause: str) -> None:
+    """Another one than the step expects, an error, or one that holds too little or too much."""
+    with KnownServer().running() as server:
+        connected = talk(load, server, step)
+        assert (connected.accepted, connected.refused) == (0, {cause: CLIENTS})
+
+
+def test_generator_waits_for_all_parts_of_an_answer(load: Fleet) -> None:
+    """A split answer is there with its last part, each of which starts as expected."""
+    greeting = b"\x81\x03a,b" + b"\x81\x02ac" + b"\x81\x03ab,"
+    with KnownServer(SWITCH + greeting).running() as server:
+        assert talk(load, server, Step(b"", b"a", (b",", 2), is_split=True)).accepted == CLIENTS
+        load.close_all()
+
+
+def test_generator_refuses_who_is_cut_in_its_dialogue(load: Fleet) -> None:
+    """A client whose answer never comes because the server hangs up."""
+    server = KnownServer()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(SWITCH)
+        await reader.read(65536)
+        writer.close()
+
+    server._serve = serve  # type: ignore[method-assign]
+    with server.running():
+        connected = talk(load, server, Step(b"hello", b"hello"))
+        assert connected.refused == {"cut before the answer to b'hello'": CLIENTS}
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 3_000, 65_535])
+def test_generator_masks_frames_of_any_size(size: int) -> None:
+    """As RFC 6455 says: the length in one or in two more bytes, each fourth byte masked by the same one."""
+    payload = os.urandom(size)
+    raw = client_frame(payload)
+    start = 2 if size < 126 else 4
+    assert raw[1] == 0x80 | (size if size < 126 else 126)
+    assert size < 126 or int.from_bytes(raw[2:4], "big") == size
+    mask, masked = raw[start : start + 4], raw[start + 4 :]
+    assert bytes(byte ^ mask[index & 3] for index, byte in enumerate(masked)) == payload
 
 
 def test_generator_ask_once_asks_once(load: Fleet) -> None:

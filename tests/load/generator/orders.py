@@ -75,10 +75,15 @@ class Connected:
 
 @dataclass(frozen=True)
 class Talk:
-    """Have each client that talks go through more steps, at once; answered by :class:`Connected`."""
+    """Have each client that talks go through more steps; answered by :class:`Connected`.
+
+    Attributes:
+        in_flight: clients that talk at a time; 0: all at once.
+    """
 
     dialogues: list[Dialogue]
     deadline_s: float
+    in_flight: int = 0
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from tests.load.generator.orders import (
     Collect,
     Connect,
     Connected,
+    Dialogue,
     Echo,
     Echoed,
     Expect,
@@ -191,10 +192,10 @@ class Worker:
 
     async def _talk(self, order: Talk) -> Connected:
         talking = [client for client in self._clients if isinstance(client, TalkClient) and client.is_open]
+        gate = asyncio.Semaphore(order.in_flight or len(talking) or 1)
         start = time.monotonic()
-        for client, dialogue in zip(talking, order.dialogues, strict=True):
-            client.talk(dialogue)
-        result = await _accepted(talking, [_opened(client) for client in talking], order.deadline_s)
+        answers = [_talk(client, said, gate) for client, said in zip(talking, order.dialogues, strict=True)]
+        result = await _accepted(talking, answers, order.deadline_s)
         result.wall_s = time.monotonic() - start
         return result
 
@@ -245,6 +246,12 @@ async def _open(client: Client, port: int, gate: asyncio.Semaphore) -> str:
             await asyncio.get_running_loop().create_connection(partial(_itself, client), HOST, port)
         except OSError as exc:
             return type(exc).__name__
+        return await _opened(client)
+
+
+async def _talk(client: TalkClient, dialogue: Dialogue, gate: asyncio.Semaphore) -> str:
+    async with gate:
+        client.talk(dialogue)
         return await _opened(client)
 
 
