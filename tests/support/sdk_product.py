@@ -49,7 +49,7 @@ allow_publish_for_client = true
 # Everything.
 [[channel.namespaces]]
 name = "kept"
-history_size = 1000
+history_size = 5000
 history_ttl = "300s"
 force_recovery = true
 presence = true
@@ -100,12 +100,16 @@ presence = true
 
 
 class SdkProduct(Product):
-    """A running product with this configuration and two gateways."""
+    """A running product with this configuration and two gateways.
 
-    def __init__(self, **env: str) -> None:
-        super().__init__(gateways=2, env={"CLARION_RPC_MODULES": "tests.support.sdk_rpc", **env})
+    Args:
+        client: more lines of the configuration's table ``client``.
+    """
+
+    def __init__(self, *, client: str = "") -> None:
+        super().__init__(gateways=2, env={"CLARION_RPC_MODULES": "tests.support.sdk_rpc"})
         config = self.folder / "clarion.toml"
-        config.write_text(_CONFIG)
+        config.write_text(_CONFIG.replace("[client]\n", f"[client]\n{client}\n", 1))
         self.env["CLARION_CONFIG"] = str(config)
         self.http: httpx.Client | None = None
 
@@ -150,9 +154,9 @@ def subscription_token(user: str, channel: str, *, ttl_s: float = 600, **claims:
 
 
 @contextmanager
-def sdk_product(**env: str) -> Iterator[SdkProduct]:
+def sdk_product(*, client: str = "") -> Iterator[SdkProduct]:
     """Run such a product for the length of a ``with`` block."""
-    made = SdkProduct(**env)
+    made = SdkProduct(client=client)
     try:
         made.start()
         yield made
