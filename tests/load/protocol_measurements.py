@@ -9,12 +9,14 @@ import subprocess
 import time
 from typing import Final
 
-from clarion.publisher import Publisher
+from clarion.publications import publication
+from clarion.redis_commands import RedisCommands, published_of
 from clarion.streams import Position
 from tests.load import dialogues
 from tests.load.bench import Bench, MeasurementFailed, Sample
 from tests.load.generator.orders import Talk
 from tests.load.processes import on_cores, rss_bytes
+from tests.load.publishing import PREFIX
 from tests.load.stage import ROOT, Stage
 from tests.load.subjects import SUBJECTS
 
@@ -125,10 +127,15 @@ def measure_reconnect(bench: Bench) -> None:
 
 def _publish(stage: Stage, channel: str, count: int) -> Position:
     """Fill a channel with history; return its top."""
-    publisher = Publisher([stage.redis.url], config=stage.config)
-    for number in range(count):
-        top = publisher.publish(channel, {"n": number, "p": "x" * 120})
-    publisher.close()
+    commands = RedisCommands(prefix=PREFIX, shards=1, config=stage.config)
+    messages = [publication({"n": number, "p": "x" * 120}) for number in range(count)]
+    with stage.redis.client() as client:
+        client.execute_command(*commands.publish(channel, messages[0]).full)  # Redis learns the script
+        with client.pipeline(transaction=False) as together:
+            for message in messages[1:]:
+                together.execute_command(*commands.publish(channel, message).short)
+            answers = together.execute()
+    top = published_of(channel, "", answers[-1])
     return Position(top.offset, top.epoch)
 
 
