@@ -89,7 +89,9 @@ STORM: Final = Scenario(
     "storm", "connect, all at once", "connect", ROOMS, clients=4_000, in_flight=0, channel_members=100, deadline_s=30
 )
 IDLE: Final = Scenario("idle", "connect, 64 at a time; idle", "connect", ROOMS, clients=4_000, channel_members=100)
-BURST: Final = Scenario("burst", "burst of 200 to 1,000", "burst", ROOMS, clients=1_000, messages=200, timed_every=100)
+BURST: Final = Scenario(
+    "burst", "burst of 200 to 1,000", "burst", ROOMS, clients=1_000, messages=200, timed_every=100, deadline_s=20
+)
 STEADY: Final = Scenario(
     "steady", "1,000 members, 2 a second", "steady", ROOMS, clients=1_000, rate_hz=2, duration_s=8, timed_every=10
 )
@@ -108,7 +110,7 @@ CONNECT: Final = Scenario(
     channel_members=100,
 )
 SUBSCRIPTIONS: Final = Scenario(
-    "subscriptions", "32 more subscriptions each", "subscriptions", ("protocol",), clients=2_000, more=32
+    "subscriptions", "32 more subscriptions each", "subscriptions", ("protocol",), clients=1_000, more=32
 )
 SUBSCRIPTIONS_KEPT: Final = replace(
     SUBSCRIPTIONS, name="subs-kept", title="32 more subscriptions each, with history", namespace="kept"
