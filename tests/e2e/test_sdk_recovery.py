@@ -170,6 +170,7 @@ def test_connected_sdk_is_told_when_redis_lost_the_stream(
     client.wait_for(
         lambda seen: (seen["event"], seen.get("channel"), seen.get("code")) == ("subscribing", channel, 2500),
         what="2500",
+        deadline_s=8,  # less than the gateways take to notice by their timer
     )
     told = client.wait("subscribed", channel, count=2)
     assert (told["was_recovering"], told["recovered"]) == (True, False)

@@ -10,6 +10,7 @@ import asyncio
 import json
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from centrifuge.fossil import apply_delta  # type: ignore[import-untyped]
@@ -123,7 +124,8 @@ class RecoveringClient:
         """Unsubscribe and, once that is answered, subscribe again."""
         if self._socket is not None and channel in self._subscribed:
             self._subscribed.discard(channel)
-            await self._send(f"unsubscribe {channel}", unsubscribe={"channel": channel})
+            with suppress(WebSocketException):  # it comes back by itself, and subscribes
+                await self._send(f"unsubscribe {channel}", unsubscribe={"channel": channel})
 
     def is_at(self, tops: dict[str, tuple[str, int]]) -> bool:
         """Whether it stands at these epochs and offsets."""

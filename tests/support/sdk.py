@@ -201,9 +201,9 @@ class SdkClient:
         what = f"{self}: {event} {channel or ''} no. {count}"
         return self.program.wait(lambda: self.of(event, channel)[count - 1 : count], deadline_s, what=what)[0]
 
-    def wait_for(self, condition: Callable[[Event], bool], *, what: str) -> Event:
+    def wait_for(self, condition: Callable[[Event], bool], *, what: str, deadline_s: float = DEADLINE_S) -> Event:
         """Wait for an event for which the condition holds."""
-        return self.program.wait(lambda: list(filter(condition, self.events)), what=f"{self}: {what}")[0]
+        return self.program.wait(lambda: list(filter(condition, self.events)), deadline_s, what=f"{self}: {what}")[0]
 
     def data(self, channel: str) -> list[Any]:
         """The data of all publications of a channel so far."""
