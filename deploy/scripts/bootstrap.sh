@@ -231,7 +231,14 @@ sdks_install() {
     if ! has go; then
         say "no Go on this machine: centrifuge-go is not tested"
     else
-        sdk_make go .tools/sdk/go env GOTOOLCHAIN=local go build -o "$root/.tools/sdk/go/client" . || say "centrifuge-go is not tested"
+        sdk_make go .tools/sdk/go env GOTOOLCHAIN=local go build -o "$root/.tools/sdk/go/client" . ||
+            say "centrifuge-go is not tested"
+    fi
+    if ! has javac || ! has mvn; then
+        say "no JDK with Maven on this machine: centrifuge-java is not tested"
+    else
+        sdk_make java .tools/sdk/java mvn -B -q -ntp -Dsdk.made="$root/.tools/sdk/java" compile ||
+            say "centrifuge-java is not tested"
     fi
 }
 

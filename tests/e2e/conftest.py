@@ -48,6 +48,12 @@ def socket_variant(request: pytest.FixtureRequest) -> Variant:
     return _present(request.param)
 
 
+@pytest.fixture(params=[each for each in VARIANTS if each.has_delta], ids=str)
+def delta_variant(request: pytest.FixtureRequest) -> Variant:
+    """Those that can rebuild what changed."""
+    return _present(request.param)
+
+
 @pytest.fixture(params=[each for each in VARIANTS if each.is_recent], ids=str)
 def recent_variant(request: pytest.FixtureRequest) -> Variant:
     """Those that know what is new in the protocol: the tags filter, invalidated state."""

@@ -201,7 +201,8 @@ def test_sdk_subscribes_by_a_token(clients: Clients, variant: Variant, name: str
     channel = f"closed:{name}"
     client = clients.connect(variant, name)
     expired = subscription_token(name, channel, ttl_s=-10)
-    client.subscribe(channel, tokens=[expired, subscription_token(name, channel)])
+    client.call("subscribe", channel=channel, tokens=[expired, subscription_token(name, channel)])
+    client.wait_renewed(channel)
     assert len(client.of("token", channel)) == 2
     sdk_product.send(channel, {"n": 1})
     client.wait_data(channel, [{"n": 1}])
@@ -229,7 +230,7 @@ def test_sdks_refresh_a_subscriptions_token(
             lambda seen: (seen["event"], seen.get("channel"), seen.get("code")) == ("subscribing", bad, 2501),
             what="2501",
         )
-        client.wait("subscribed", bad, count=2)
+        client.wait_renewed(bad, count=2)
     time.sleep(max(0.0, end - time.monotonic()))  # nothing may happen: that cannot be awaited
     sdk_product.send(good, {"n": 1})
     sdk_product.send(bad, {"n": 2})

@@ -26,17 +26,19 @@ def scores(random_: random.Random, count: int) -> list[dict[str, Any]]:
     return states
 
 
-def test_sdk_rebuilds_what_changed(clients: Clients, variant: Variant, name: str, sdk_product: SdkProduct) -> None:
+def test_sdk_rebuilds_what_changed(
+    clients: Clients, delta_variant: Variant, name: str, sdk_product: SdkProduct
+) -> None:
     """Beside a client without delta, over an unsubscribe and a reconnect: all have the same."""
     channel = f"kept:{name}"
     states = scores(random.Random(name), 40)
-    client, plain = clients.connect(variant), clients.connect(variant)
+    client, plain = clients.connect(delta_variant), clients.connect(delta_variant)
     client.subscribe(channel, delta="fossil")
     plain.subscribe(channel)
     for state in states[:10]:
         sdk_product.send(channel, state)
     client.wait_data(channel, states[:10])
-    late = clients.connect(variant)
+    late = clients.connect(delta_variant)
     late.subscribe(channel, delta="fossil")
     client.call("unsubscribe", channel=channel)
     for state in states[10:20]:
@@ -58,11 +60,11 @@ def test_sdk_rebuilds_what_changed(clients: Clients, variant: Variant, name: str
 
 @pytest.mark.parametrize("namespace", ["live", "asked"])
 def test_sdk_gets_all_of_it_where_delta_is_not_allowed(
-    clients: Clients, variant: Variant, name: str, sdk_product: SdkProduct, namespace: str
+    clients: Clients, delta_variant: Variant, name: str, sdk_product: SdkProduct, namespace: str
 ) -> None:
     """What it asks for is not agreed on, and it copes."""
     channel = f"{namespace}:{name}"
-    client = clients.connect(variant)
+    client = clients.connect(delta_variant)
     client.subscribe(channel, delta="fossil")
     states = scores(random.Random(name), 5)
     for state in states:

