@@ -72,9 +72,15 @@ def gateway_names(env: DevEnv) -> list[str]:
     return [f"gateway-{number}" for number in range(1, env.gateways + 1)]
 
 
+def internal_name(gateway: str) -> str:
+    """The name of a gateway's internal port."""
+    return f"{gateway}-internal"
+
+
 def port_names(env: DevEnv) -> list[str]:
     """Every port that is picked."""
-    return ["redis", "http-api", "notifier-internal", *gateway_names(env)]
+    gateways = gateway_names(env)
+    return ["redis", "http-api", "notifier-internal", *gateways, *map(internal_name, gateways)]
 
 
 def programs(env: DevEnv, run_dir: RunDir, state: State) -> list[Program]:
@@ -104,12 +110,15 @@ def _http_api(state: State) -> Program:
 
 def _gateway(name: str, state: State) -> Program:
     port = state.ports[name]
-    server = [python(), "-m", "clarion.server", "ws_gateway.asgi:application"]
     return Program(
         name,
-        [*server, "-b", "127.0.0.1", "-p", str(port), "--proxy-headers"],
+        [python(), "-m", "ws_gateway"],
         lambda: _answers(port, "/health/ready"),
-        env={"CLARION_NODE": name},
+        env={
+            "CLARION_NODE": name,
+            "CLARION_GATEWAY_BIND": f"127.0.0.1:{port}",
+            "CLARION_INTERNAL_PORT": str(state.ports[internal_name(name)]),
+        },
         stop_wait_s=40,
     )
 

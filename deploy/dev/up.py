@@ -23,7 +23,15 @@ from deploy.dev.nginx import nginx_write
 from deploy.dev.prepare import ADMIN_NAME, PrepareFailed, is_needed, prepare
 from deploy.dev.processes import describe, end_all, kill_all, processes_of, python
 from deploy.dev.readiness import Readiness
-from deploy.dev.services import Program, base_env, gateway_names, port_names, programs, redis_url
+from deploy.dev.services import (
+    Program,
+    base_env,
+    gateway_names,
+    internal_name,
+    port_names,
+    programs,
+    redis_url,
+)
 from deploy.dev.state import AlreadyRunning, RunDir, State, write_private
 from deploy.dev.supervision import supervisor_command, supervisor_conf_write
 from deploy.dev.tail import Tail
@@ -133,6 +141,9 @@ class Run:
                 "admin": {"id": state.admin_id, "username": ADMIN_NAME, "password": state.admin_password},
                 "http_api": f"http://{http_api}",
                 "gateways": [f"http://{gateway}" for gateway in gateways],
+                "gateways_internal": [
+                    f"http://127.0.0.1:{state.ports[internal_name(name)]}" for name in gateway_names(env)
+                ],
                 "redis_url": redis_url(state),
                 "layer_prefix": env.layer_prefix,
             }

@@ -34,18 +34,19 @@ def test_up_tells_how_to_reach_it_in_dev_json(own_product: Product) -> None:
         "admin",
         "http_api",
         "gateways",
+        "gateways_internal",
         "redis_url",
         "layer_prefix",
     ]
     assert set(dev["admin"]) == {"id", "username", "password"}
     assert isinstance(dev["admin"]["id"], str)
     assert dev["url"] == own_product.url
-    assert len(dev["gateways"]) == 2
+    assert len(dev["gateways"]) == len(dev["gateways_internal"]) == 2
     assert dev["token_secret"].startswith("dev-")
     for path in (own_product.run_dir / "dev.json", own_product.run_dir / "state.json"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     own_product.publish("chat:x", {"n": 1})
-    for address in [dev["http_api"], *dev["gateways"]]:
+    for address in [dev["http_api"], *dev["gateways"], *dev["gateways_internal"]]:
         assert httpx.get(f"{address}/health/ready", trust_env=False).status_code == 200
     assert own_product.stop() == 0
 

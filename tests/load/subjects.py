@@ -51,8 +51,9 @@ class Server:
     process: subprocess.Popen[bytes]
 
 
-def _clarion_server(application: str) -> Callable[[int], list[str]]:
-    return lambda port: [sys.executable, "-m", "clarion.server", "-b", "127.0.0.1", "-p", str(port), application]
+def _clarion_server(port: int) -> list[str]:
+    command = [sys.executable, "-m", "clarion.server", "-b", "127.0.0.1", "-p", str(port)]
+    return [*command, "tests.load.stock_site:application"]
 
 
 def _daphne(application: str) -> Callable[[int], list[str]]:
@@ -62,20 +63,22 @@ def _daphne(application: str) -> Callable[[int], list[str]]:
 
 
 def _program(module: str, *arguments: str) -> Callable[[int], list[str]]:
-    """No server: it measures itself, and listens to nobody."""
+    """A program whose arguments name no port: its environment does, or it listens to nobody."""
     return lambda _port: [sys.executable, "-m", module, *arguments]
 
+
+_GATEWAY: Final = _program("ws_gateway")
 
 SUBJECTS: Final = {
     subject.name: subject
     for subject in (
-        Subject("clarion", "Clarion gateway", _clarion_server("ws_gateway.asgi:application"), "/health/ready"),
+        Subject("clarion", "Clarion gateway", _GATEWAY, "/health/ready", "CLARION_GATEWAY_BIND"),
         Subject("stock", "stock consumer on daphne", _daphne("tests.load.stock_site:application")),
         Subject("lessons", "the lab's consumers on daphne", _daphne("tests.load.lesson_site:application")),
         Subject(
             "stock-on-clarion",
             "stock consumer on clarion.server",
-            _clarion_server("tests.load.stock_site:application"),
+            _clarion_server,
         ),
         Subject(
             "http-api",
@@ -87,8 +90,9 @@ SUBJECTS: Final = {
         Subject(
             "protocol",
             "Clarion gateway, client protocol",
-            _clarion_server("ws_gateway.asgi:application"),
+            _GATEWAY,
             "/health/ready",
+            "CLARION_GATEWAY_BIND",
             dialect="protocol",
         ),
         Subject(

@@ -8,6 +8,7 @@ Source: docs/reference/health.md.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import sys
@@ -31,6 +32,9 @@ REQUESTS_MAX: Final = 16
 
 IDLE_TIMEOUT_S: Final = 5.0
 """How long a client may take over any one read or write."""
+
+LOOP_ANSWER_S: Final = 2.0
+"""How long an event loop may take over a probe's question."""
 
 OK: Final = "ok"
 
@@ -67,6 +71,17 @@ def checks_response(checks: Mapping[str, Check]) -> Response:
     is_ok = all(text == OK for text in found.values())
     status = HTTPStatus.OK if is_ok else HTTPStatus.SERVICE_UNAVAILABLE
     return Response(status, json.dumps({"status": OK if is_ok else "unavailable", "checks": found}).encode())
+
+
+def loop_check(loop: asyncio.AbstractEventLoop, answer_s: float = LOOP_ANSWER_S) -> Check:
+    """Make a check that asks an event loop, from a probe's thread, whether it turns."""
+
+    def check() -> str:
+        answered = threading.Event()
+        loop.call_soon_threadsafe(answered.set)
+        return OK if answered.wait(answer_s) else f"did not answer within {answer_s:g} s"
+
+    return check
 
 
 def _check(name: str, check: Check) -> str:

@@ -40,8 +40,14 @@ def nobody(service: HttpService) -> str:
 def gateway_of(service: HttpService) -> Iterator[str]:
     """A gateway beside a service; gives the base of its WebSocket URLs."""
     port = free_port()
-    env = {**service.env, "DJANGO_SETTINGS_MODULE": "ws_gateway.settings.base", "CLARION_NODE": "gateway-9"}
-    command = [sys.executable, "-m", "clarion.server", "ws_gateway.asgi:application", "-p", str(port)]
+    env = {
+        **service.env,
+        "DJANGO_SETTINGS_MODULE": "ws_gateway.settings.base",
+        "CLARION_NODE": "gateway-9",
+        "CLARION_GATEWAY_BIND": f"127.0.0.1:{port}",
+        "CLARION_INTERNAL_PORT": "0",
+    }
+    command = [sys.executable, "-m", "ws_gateway"]
     log = service.folder / "gateway.log"
     process = child_start(command, log, env=env, cwd=service.folder)
     try:

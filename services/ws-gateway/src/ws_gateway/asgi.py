@@ -1,4 +1,4 @@
-"""The gateway's ASGI application: ``python -m clarion.server ws_gateway.asgi:application``."""
+"""The gateway's ASGI application; ``python -m ws_gateway`` serves it."""
 
 from __future__ import annotations
 

@@ -21,6 +21,27 @@ class GatewayEnv(PagesEnv):
     """How long a client's join may wait for Redis to confirm the subscription, and for a session to be read."""
     rpc_modules: Annotated[tuple[str, ...], NoDecode] = ()
     """Modules whose ``@rpc`` functions clients may call; in the variable, names separated by commas."""
+    gateway_bind: str = Field(default="127.0.0.1:8001", pattern=r"^(unix:/\S+|\S+:\d{1,5})$")
+    """``host:port`` or ``unix:/path`` that clients, or nginx for them, connect to."""
+    internal_host: str = "127.0.0.1"
+    """Address of the internal port; in a container, the container's."""
+    internal_port: int = Field(default=9102, ge=0, le=65_535)
+    """Port of health checks and of what operators ask for; 0 takes a free one and logs it."""
+    connections_max: int | None = Field(default=None, ge=1)
+    """Sockets and HTTP streams at once; more are answered with 503. Left out, and never more than: the files that the
+    process may open, less 128."""
+    backlog: int = Field(default=4096, ge=1, le=65_535)
+    """Connections that may wait to be accepted; the kernel caps it at ``net.core.somaxconn``."""
+    message_bytes_max: int = Field(default=2**20, ge=1024)
+    """Bytes of a client's message, then 1009; ``clarion.toml`` has lower limits for each kind of it."""
+    queued_bytes_max: int = Field(default=2**20, ge=4096)
+    """Bytes that may wait for one client that reads slowly; over it, it is cut."""
+    large_bytes_max: int = Field(default=64 * 2**20, ge=2**20)
+    """Bytes of replies that one client has asked for and that may wait for it, beside the former."""
+    process_queued_bytes_max: int = Field(default=256 * 2**20, ge=2**20)
+    """Both, for all clients of the process together."""
+    drain_s: float = Field(default=10.0, ge=0, le=3600)
+    """How long SIGTERM waits for clients and handlers."""
 
     @field_validator("rpc_modules", mode="before")
     @classmethod

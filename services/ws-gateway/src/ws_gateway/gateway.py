@@ -74,12 +74,19 @@ class Gateway:
             connections_of=self.clients.count_of,
         )
         self.now = time.monotonic
+        self.is_draining = False
+        """Whether it is about to leave: no longer ready, and clients are sent elsewhere."""
         self._started_at = time.monotonic()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def new_id(self) -> str:
         """An id for a connection: unique, ordered by time, no secret."""
         return str(uuid7())
+
+    def drain_begin(self) -> None:
+        """The server begins to drain."""
+        self.is_draining = True
+        log.info("gateway.draining", node=self.node)
 
     def _facts(self) -> dict[str, str | int]:
         """What other services may know of this node."""

@@ -65,13 +65,13 @@ allow_subscribe_for_client = true
 
 
 class GatewayProcess:
-    """``python -m clarion.server ws_gateway.asgi:application``, started and stopped by a test."""
+    """``python -m ws_gateway``, started and stopped by a test; ``application``: another one in its place."""
 
-    application = "ws_gateway.asgi:application"
+    application = ""
 
     def __init__(self, folder: Path, redis_url: str, prefix: str, *, config: str = CONFIG, **env: str) -> None:
         self.folder = folder
-        self.port = free_port()
+        self.port, self.internal_port = free_port(), free_port()
         self.prefix = prefix
         (folder / "clarion.toml").write_text(config)
         self.publisher = Publisher([redis_url], prefix=prefix, config=folder / "clarion.toml")
@@ -86,6 +86,8 @@ class GatewayProcess:
             "CLARION_PUBLIC_URL": PUBLIC_URL,
             "CLARION_CONFIG": str(folder / "clarion.toml"),
             "CLARION_NODE": "gateway-test",
+            "CLARION_GATEWAY_BIND": f"127.0.0.1:{self.port}",
+            "CLARION_INTERNAL_PORT": str(self.internal_port),
             "DJANGO_SETTINGS_MODULE": "ws_gateway.settings.base",
             **env,
         }
@@ -101,7 +103,8 @@ class GatewayProcess:
         return [json.loads(line) for line in self.log.splitlines()]
 
     def start(self, *, wait_ready: bool = True) -> None:
-        command = [sys.executable, "-m", "clarion.server", self.application, "-p", str(self.port)]
+        others = ["clarion.server", self.application, "-p", str(self.port)]
+        command = [sys.executable, "-m", *(others if self.application else ["ws_gateway"])]
         self.process = child_start(command, self.folder / "gateway.log", env=self.env, cwd=self.folder)
         wait_until(lambda: self.health("live") == 200, what="the gateway is live")
         if wait_ready:

@@ -12,6 +12,8 @@ _reactor.install()  # before anything below imports Twisted's reactor
 
 from clarion.server.connection import Connection  # noqa: E402
 from clarion.server.frames import binary_frame, chunk, text_frame  # noqa: E402
+from clarion.server.lifespan import StartupFailed  # noqa: E402
+from clarion.server.reactor import ReactorUnsuitable  # noqa: E402
 from clarion.server.server import Server  # noqa: E402
 from clarion.server.session import Session, StreamSession  # noqa: E402
 from clarion.server.stream import HttpStream  # noqa: E402
@@ -19,8 +21,10 @@ from clarion.server.stream import HttpStream  # noqa: E402
 __all__ = [
     "Connection",
     "HttpStream",
+    "ReactorUnsuitable",
     "Server",
     "Session",
+    "StartupFailed",
     "StreamSession",
     "binary_frame",
     "chunk",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import socket
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from clarion import internal
-from clarion.internal import InternalServer, Response, health_routes
+from clarion.internal import OK, InternalServer, Response, health_routes, loop_check
 from tests.support.waiting import wait_until
 
 STATES = {"redis": "ok"}
@@ -72,6 +73,22 @@ def test_a_check_that_raises_is_a_check_that_fails(server: InternalServer) -> No
     )
     assert request(server, "GET", "/broken") == (500, {"status": "internal server error"})
     assert request(server, "GET", "/health/live")[0] == 200
+
+
+def test_loop_check_tells_whether_the_loop_turns() -> None:
+    """The thread that asks waits for the loop's answer, so a loop that is stuck is told."""
+    loop, released = asyncio.new_event_loop(), threading.Event()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        assert loop_check(loop, 20)() == OK
+        loop.call_soon_threadsafe(released.wait)
+        assert loop_check(loop, 0.05)() == "did not answer within 0.05 s"
+    finally:
+        released.set()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
 def test_routes_can_be_added(server: InternalServer) -> None:
