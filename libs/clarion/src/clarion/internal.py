@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from socketserver import TCPServer, ThreadingMixIn
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import structlog
@@ -48,7 +49,14 @@ class Response:
     content_type: str = "application/json"
 
 
-Handler = Callable[[], Response]
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a handler is asked: the query's values by name, blank ones too, in the order of the URL."""
+
+    query: Mapping[str, list[str]]
+
+
+Handler = Callable[[Request], Response]
 Check = Callable[[], str]
 """Asks for one thing that the service needs: "ok", or what is wrong, without a secret. It answers within a second or
 two by itself: a probe does not wait longer."""
@@ -60,8 +68,8 @@ def health_routes(*, live: Mapping[str, Check], ready: Mapping[str, Check]) -> d
     They answer 200 ``{"status": "ok", "checks": {name: "ok"}}``, or 503 with ``"status": "unavailable"``.
     """
     return {
-        "GET /health/live": lambda: checks_response(live),
-        "GET /health/ready": lambda: checks_response(ready),
+        "GET /health/live": lambda _request: checks_response(live),
+        "GET /health/ready": lambda _request: checks_response(ready),
     }
 
 
@@ -130,7 +138,8 @@ class InternalServer:
         self._server.server_close()
 
     def _application(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        response = self._respond(environ["REQUEST_METHOD"], environ.get("PATH_INFO", ""))
+        request = Request(parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True))
+        response = self._respond(environ["REQUEST_METHOD"], environ.get("PATH_INFO", ""), request)
         headers = [
             ("Content-Type", response.content_type),
             ("Content-Length", str(len(response.body))),
@@ -139,20 +148,30 @@ class InternalServer:
         start_response(f"{response.status.value} {response.status.phrase}", headers)
         return [b"" if environ["REQUEST_METHOD"] == "HEAD" else response.body]
 
-    def _respond(self, method: str, path: str) -> Response:
+    def _respond(self, method: str, path: str, request: Request) -> Response:
         handler = self.routes.get(f"{'GET' if method == 'HEAD' else method} {path}")
         if handler is None:
             is_path = any(route.endswith(f" {path}") for route in self.routes)
-            return _problem(HTTPStatus.METHOD_NOT_ALLOWED if is_path else HTTPStatus.NOT_FOUND)
+            if is_path:
+                return problem(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed")
+            return problem(HTTPStatus.NOT_FOUND, "not_found")
         try:
-            return handler()
+            return handler(request)
         except Exception as exc:  # a request's boundary: the port answers, whatever a handler does
             log.error("internal_request.failed", method=method, path=path, error=type(exc).__name__, exc_info=exc)
-            return _problem(HTTPStatus.INTERNAL_SERVER_ERROR)
+            return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal")
 
 
-def _problem(status: HTTPStatus) -> Response:
-    return Response(status, json.dumps({"status": status.phrase.lower()}).encode())
+def problem(status: HTTPStatus, code: str, detail: str = "") -> Response:
+    """A refusal: RFC 9457, with a code that stays the same."""
+    document = {
+        "type": f"urn:clarion:problem:{code}",
+        "title": status.phrase,
+        "status": status.value,
+        "detail": detail,
+        "code": code,
+    }
+    return Response(status, json.dumps(document).encode(), "application/problem+json")
 
 
 class _Handler(WSGIRequestHandler):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 
+from clarion.internal import Request
 from notifier import health
 from notifier.health import Health
 
 
 def answer(state: Health, kind: str) -> tuple[int, dict[str, str]]:
-    response = state.routes()[f"GET /health/{kind}"]()
+    response = state.routes()[f"GET /health/{kind}"](Request({}))
     return response.status, json.loads(response.body)["checks"]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from clarion import internal
-from clarion.internal import OK, InternalServer, Response, health_routes, loop_check
+from clarion.internal import OK, InternalServer, Request, Response, health_routes, loop_check
 from tests.support.waiting import wait_until
 
 STATES = {"redis": "ok"}
@@ -30,9 +30,9 @@ def server() -> Iterator[InternalServer]:
     server = InternalServer(
         routes={
             **health_routes(live={}, ready={"redis": lambda: STATES["redis"]}),
-            "GET /broken": lambda: Response(HTTPStatus.OK, failing().encode()),
-            "GET /metrics": lambda: Response(HTTPStatus.OK, b"up 1\n", "text/plain"),
-            "POST /drain": lambda: Response(HTTPStatus.ACCEPTED, b"{}"),
+            "GET /broken": lambda _: Response(HTTPStatus.OK, failing().encode()),
+            "GET /metrics": lambda _: Response(HTTPStatus.OK, b"up 1\n", "text/plain"),
+            "POST /drain": lambda asked: Response(HTTPStatus.ACCEPTED, json.dumps(asked.query).encode()),
         }
     )
     server.start()
@@ -46,7 +46,7 @@ def request(server: InternalServer, method: str, path: str) -> tuple[int, Any]:
     answer = connection.getresponse()
     body = answer.read()
     connection.close()
-    return answer.status, json.loads(body) if answer.headers["Content-Type"] == "application/json" and body else body
+    return answer.status, json.loads(body) if "json" in answer.headers["Content-Type"] and body else body
 
 
 def test_health_answers_200_while_all_checks_hold(server: InternalServer) -> None:
@@ -71,7 +71,8 @@ def test_a_check_that_raises_is_a_check_that_fails(server: InternalServer) -> No
         503,
         {"status": "unavailable", "checks": {"bad": "failed: LookupError"}},
     )
-    assert request(server, "GET", "/broken") == (500, {"status": "internal server error"})
+    status, answer = request(server, "GET", "/broken")
+    assert (status, answer["code"], answer["detail"]) == (500, "internal", "")
     assert request(server, "GET", "/health/live")[0] == 200
 
 
@@ -95,15 +96,26 @@ def test_routes_can_be_added(server: InternalServer) -> None:
     """Metrics and drain join with a line each; what is not there is 404, another method 405."""
     assert request(server, "GET", "/metrics") == (200, b"up 1\n")
     assert request(server, "POST", "/drain") == (202, {})
-    assert request(server, "GET", "/drain")[0] == 405
-    assert request(server, "GET", "/nothing")[0] == 404
+    for method, path, status, code in (
+        ("GET", "/drain", 405, "method_not_allowed"),
+        ("GET", "/nothing", 404, "not_found"),
+    ):
+        answer = request(server, method, path)
+        assert answer[0] == answer[1]["status"] == status
+        assert answer[1]["code"] == code
+
+
+def test_a_handler_is_given_the_query(server: InternalServer) -> None:
+    """Decoded, each value of a name, blank ones too."""
+    asked = request(server, "POST", "/drain?share=0.5&share=&q=%C3%A4")[1]
+    assert asked == {"share": ["0.5", ""], "q": ["\u00e4"]}
 
 
 def test_requests_at_once_are_bounded(server: InternalServer) -> None:
     """One too many is closed unanswered; when the others are done there is room again."""
     release, entered = threading.Event(), threading.Semaphore(0)
 
-    def slow() -> Response:
+    def slow(_request: Request) -> Response:
         entered.release()
         release.wait(30)
         return Response(HTTPStatus.OK, b"{}")
