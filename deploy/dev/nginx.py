@@ -44,6 +44,11 @@ def _values(folder: Path, env: DevEnv, http_api: str, gateways: Sequence[str], a
     return {
         # root reads its own folders below /root; workers of another user could not
         "CLARION_NGINX_USER": "user root root;" if os.geteuid() == 0 else "",
+        "CLARION_NGINX_WORKERS": "auto",
+        "CLARION_NGINX_SHUTDOWN_TIMEOUT": "10s",
+        "CLARION_NGINX_RESOLVER": "# only addresses: no name is asked for again",
+        "CLARION_NGINX_REDIRECT": "# plain HTTP: nothing to lead to TLS",
+        "CLARION_NGINX_TLS": "# plain HTTP",
         "CLARION_NGINX_STATE": _quotable(folder),
         "CLARION_NGINX_ACCESS_LOG": _quotable(access_log),
         "CLARION_NGINX_NOFILE": str(files),

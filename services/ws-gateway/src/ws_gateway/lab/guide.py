@@ -22,7 +22,8 @@ from markdown_it.utils import EnvType, OptionsDict
 
 from ws_gateway.lab.sources import code_lines
 
-DOCS: Final = Path(__file__).parents[5] / "docs"
+DOCS: Final = (Path(__file__).parent / "../../../../../docs").resolve()
+"""Of a checkout; of an installed package it leads to no such folder, if need be from the root."""
 TUTORIAL: Final = "tutorial/channels.md"
 
 _THIS_PAGE: Final = "http://127.0.0.1:8080/"
