@@ -13,6 +13,7 @@ _reactor.install()  # before anything below imports Twisted's reactor
 from clarion.server.connection import Connection  # noqa: E402
 from clarion.server.frames import binary_frame, chunk, text_frame  # noqa: E402
 from clarion.server.lifespan import StartupFailed  # noqa: E402
+from clarion.server.losses import Lost  # noqa: E402
 from clarion.server.reactor import ReactorUnsuitable  # noqa: E402
 from clarion.server.server import Server  # noqa: E402
 from clarion.server.session import Session, StreamSession  # noqa: E402
@@ -21,6 +22,7 @@ from clarion.server.stream import HttpStream  # noqa: E402
 __all__ = [
     "Connection",
     "HttpStream",
+    "Lost",
     "ReactorUnsuitable",
     "Server",
     "Session",

@@ -23,6 +23,8 @@ from websockets.http11 import Response
 
 from clarion.server.frames import binary_frame, close_code, text_frame
 from clarion.server.handshake import accepted, add_headers, refusal
+from clarion.server.losses import Lost
+from clarion.server.refusals import Refusal
 
 if TYPE_CHECKING:
     from clarion.server.inbox import Inbox
@@ -146,7 +148,7 @@ class Application:
         stalled_s = 0.0
         while socket.open and (queued := socket.queued_bytes) and queued + size > self._shared.max_queued_bytes:
             if stalled_s >= WRITE_STALL_S:
-                socket.lose("it reads too slowly")
+                socket.lose(Lost.SLOW)
                 break
             await asyncio.sleep(WRITE_POLL_S)
             stalled_s = 0.0 if queued < least else stalled_s + WRITE_POLL_S
@@ -154,7 +156,7 @@ class Application:
 
     def _close(self, message: Message) -> None:
         if self._phase is Phase.CONNECTING:
-            self._refuse(HTTPStatus.FORBIDDEN, "access denied")
+            self._refuse(Refusal.DENIED, HTTPStatus.FORBIDDEN, "access denied")
         elif self._phase is not Phase.CLOSED:
             self._phase = Phase.CLOSED
             self._socket.close(close_code(message.get("code")), message.get("reason") or "")
@@ -166,6 +168,7 @@ class Application:
         headers = Headers()
         add_headers(headers, message.get("headers") or (), besides=("content-length",))
         headers["Connection"] = "close"  # the body's end is the stream's end
+        self._shared.refusals[Refusal.DENIED] += 1
         self._phase = Phase.DENYING
         self._socket.deny_start(Response(status, responses.get(status, ""), headers).serialize())
 
@@ -177,7 +180,8 @@ class Application:
             self._phase = Phase.CLOSED
             self._socket.deny_end()
 
-    def _refuse(self, status: HTTPStatus, text: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
+    def _refuse(self, why: Refusal, status: HTTPStatus, text: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
+        self._shared.refusals[why] += 1
         self._phase = Phase.CLOSED
         self._socket.deny(refusal(status, text, headers))
 
@@ -203,7 +207,7 @@ class Application:
             return
         if failure is None:
             log.error("the application returned without an answer to the connection")
-        self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "internal server error")
+        self._refuse(Refusal.FAILED, HTTPStatus.INTERNAL_SERVER_ERROR, "internal server error")
 
     # The socket's side
 
@@ -227,14 +231,16 @@ class Application:
         """Refuse with 403, as daphne does, when the application does not answer in time."""
         log.warning("an application did not answer a WebSocket handshake in time")
         if self._phase is Phase.CONNECTING:
-            self._refuse(HTTPStatus.FORBIDDEN, "no answer in time")
+            self._shared.lost[Lost.HANDSHAKE_LATE] += 1
+            self._refuse(Refusal.NO_ANSWER, HTTPStatus.FORBIDDEN, "no answer in time")
         else:
-            self._socket.lose("its denial response took too long")
+            self._socket.lose(Lost.HANDSHAKE_LATE)
 
     def drain(self) -> None:
         """Refuse: the server is leaving, another replica will do."""
         if self._phase is Phase.CONNECTING:
-            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "the server is restarting", (("Retry-After", "1"),))
+            headers = (("Retry-After", "1"),)
+            self._refuse(Refusal.DRAINING, HTTPStatus.SERVICE_UNAVAILABLE, "the server is restarting", headers)
 
     def wake(self) -> None:
         """The application did not leave in time after the disconnect."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
+from clarion.server.losses import Lost
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -73,7 +75,7 @@ class Backlog:
         added = [(piece, True) for piece in pieces if piece]
         size = sum(len(piece) for piece, _ in added)
         if self.large_bytes and self.large_bytes + size > self._shared.max_large_bytes:
-            self._writer.lose("it asks for more than it reads")
+            self._writer.lose(Lost.GREEDY)
             return
         self._items.extend(added)
         self.large_bytes += size
@@ -82,7 +84,7 @@ class Backlog:
     def add_later(self, data: bytes) -> None:
         """Put an ordinary write behind the large replies."""
         if self.later_bytes and self.later_bytes + len(data) > self._shared.max_queued_bytes:
-            self._writer.lose("it reads too slowly")
+            self._writer.lose(Lost.SLOW)
             return
         self._items.append((data, False))
         self.later_bytes += len(data)
@@ -158,6 +160,6 @@ class Backlog:
             self._gone_bytes = gone
             self._moved_at = now
         elif now - self._moved_at >= STALL_S:
-            self._writer.lose("it takes nothing of its reply")
+            self._writer.lose(Lost.REPLY_STALLED)
             return
         self._shared.wheel.schedule(self, CHECK_S)

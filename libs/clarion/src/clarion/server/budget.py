@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import logging
-from typing import Protocol
+from itertools import islice
+from typing import TYPE_CHECKING, Final, Protocol
+
+from clarion.server.losses import Lost
+
+if TYPE_CHECKING:
+    from clarion.server.wheel import Wheel
 
 log = logging.getLogger("clarion.server")
+
+SETTLE_S: Final = 1.0
+SETTLE_MOST: Final = 2_000  # connections looked at in one turn of the loop: about 1 ms
 
 
 class Queue(Protocol):
@@ -15,7 +24,7 @@ class Queue(Protocol):
     def queued_bytes(self) -> int:
         """Bytes that wait now."""
 
-    def lose(self, why: str) -> None:
+    def lose(self, why: Lost) -> None:
         """Give the connection up, with what waits."""
 
 
@@ -24,24 +33,43 @@ class Budget:
 
     A limit per connection alone allows limit x connections: Twisted joins the waiting bytes of each socket into
     one object of its own, so that 1 MiB of shared bytes on 100 stalled sockets is 100 MiB. Only connections with
-    something waiting are in the table; their numbers are taken anew when the limit seems reached.
+    something waiting are in the table; their numbers are taken anew when the limit seems reached, and every second: a
+    socket drains without a word.
+
+    Attributes:
+        total_bytes: what waits now, as far as it is known.
+        due: see :class:`~clarion.server.wheel.Sleeper`.
     """
 
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(self, limit_bytes: int, wheel: Wheel) -> None:
         self.limit_bytes = limit_bytes
         self.total_bytes = 0
+        self.due = 0
+        self._wheel = wheel
         self._queued: dict[Queue, int] = {}
 
     def note(self, queue: Queue, queued_bytes: int) -> None:
         """Take down what waits for one connection; may give up connections, this one too."""
         self.total_bytes += queued_bytes - self._queued.get(queue, 0)
         self._queued[queue] = queued_bytes
+        if not self.due:
+            self._wheel.schedule(self, SETTLE_S)
         if self.total_bytes > self.limit_bytes:
             self._relieve()
 
     def forget(self, queue: Queue) -> None:
         """Drop a connection that has nothing waiting any more."""
         self.total_bytes -= self._queued.pop(queue, 0)
+
+    def wake(self) -> None:
+        """Take down what has drained since."""
+        for queue in list(islice(self._queued, SETTLE_MOST)):
+            self.forget(queue)
+            if size := queue.queued_bytes:  # to the end of the table: all have their turn
+                self._queued[queue] = size
+                self.total_bytes += size
+        if self._queued:
+            self._wheel.schedule(self, SETTLE_S)
 
     def _relieve(self) -> None:
         self._queued = {queue: size for queue in self._queued if (size := queue.queued_bytes)}
@@ -54,5 +82,5 @@ class Budget:
             if self.total_bytes <= self.limit_bytes * 3 // 4:
                 break
             self.forget(queue)
-            queue.lose("the process holds too many bytes that wait for clients")
+            queue.lose(Lost.PROCESS_FULL)
         log.warning("queue limit of the process: %d bytes waited, %d are left", before, self.total_bytes)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from websockets.frames import CloseCode
 
+from clarion.server.losses import Lost
 from clarion.server.writer import Writer, call_soon
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class Connection(Writer):
         """Do what is due on the wheel."""
         if self._ended:
             # A client that does not read keeps a closed connection for ever (trap 5).
-            self.lose("the client did not take the end, or did not hang up")
+            self.lose(Lost.END_NOT_TAKEN)
         else:
             self._check()
 

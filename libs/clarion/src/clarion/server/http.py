@@ -88,6 +88,7 @@ class HttpRequest(WebRequest):
             is_chunked=stream.is_chunked,
         )
         if (why := server.why_refused) is not None:
+            server.count_refused()
             self._refuse(why)
             stream.refuse(session, CloseCode.SERVICE_RESTART if server.draining else CloseCode.TRY_AGAIN_LATER)
             return
@@ -151,7 +152,7 @@ class Factory(HTTPFactory):
     def buildProtocol(self, addr: Any) -> FirstBytes:  # noqa: N802
         """Build the protocol of a connection that has not said anything yet."""
         shared = self.server.shared
-        return FirstBytes(shared.wheel, self.server.head_timeout_s, self.server.begin_websocket, self.begin_http)
+        return FirstBytes(shared, self.server.head_timeout_s, self.server.begin_websocket, self.begin_http)
 
     def begin_http(self, transport: Any, data: bytes) -> None:
         """Give a connection with its first bytes to daphne's HTTP protocol."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ from clarion.server.wheel import Wheel
 if TYPE_CHECKING:
     from clarion.server.asgi import Application
     from clarion.server.connection import Connection
+    from clarion.server.losses import Lost
+    from clarion.server.refusals import Refusal
 
 
 @dataclass(slots=True, kw_only=True)
@@ -27,6 +30,8 @@ class Shared:
         sockets: every WebSocket from its request to its end, refused ones excepted, and every HTTP stream. The server
             counts, not middleware: that one returns when a session detaches (trap 42).
         applications: the runs that have not returned.
+        lost: connections that the server has given up, by reason.
+        refusals: handshakes that were not answered with 101 (HTTP streams: not begun), by reason.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -45,3 +50,5 @@ class Shared:
     app_close_timeout_s: float
     sockets: set[Connection] = field(default_factory=set)
     applications: set[Application] = field(default_factory=set)
+    lost: Counter[Lost] = field(default_factory=Counter)
+    refusals: Counter[Refusal] = field(default_factory=Counter)

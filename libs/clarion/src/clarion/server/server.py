@@ -30,6 +30,7 @@ from clarion.server.lifespan import Lifespan
 from clarion.server.limits import Shared
 from clarion.server.proxy import Address, ForwardedBy
 from clarion.server.reactor import LogObserver, raise_file_limit, require_uvloop
+from clarion.server.refusals import Refusal
 from clarion.server.sniff import set_protocol
 from clarion.server.stream import HttpStream
 from clarion.server.websocket import WebSocket
@@ -101,10 +102,11 @@ class Server(DaphneServer):
         # Ours, not daphne's reading of them: it takes what any client can write.
         self.proxy_forwarded_address_header: str | None = None
         self.head_timeout_s = _limit(self.websocket_handshake_timeout)
+        wheel = Wheel()
         self.shared = Shared(
             loop=reactor._asyncioEventloop,
-            wheel=Wheel(),
-            budget=Budget(max_process_queued_bytes),
+            wheel=wheel,
+            budget=Budget(max_process_queued_bytes, wheel),
             max_message_bytes=self.websocket_max_message_size or None,
             max_frame_bytes=self.websocket_max_frame_size or None,
             max_queued_bytes=max_queued_bytes,
@@ -203,6 +205,10 @@ class Server(DaphneServer):
         full = self.max_connections is not None and len(self.shared.sockets) >= self.max_connections
         return "too many connections" if full else None
 
+    def count_refused(self) -> None:
+        """Count a connection that was not taken on because of :attr:`why_refused`."""
+        self.shared.refusals[Refusal.DRAINING if self.draining else Refusal.TOO_MANY_CONNECTIONS] += 1
+
     # WebSockets
 
     def begin_websocket(self, transport: Any, head: bytes, early: bytes) -> None:
@@ -213,11 +219,13 @@ class Server(DaphneServer):
         socket = WebSocket(shared, transport, peer, early)
         set_protocol(transport, socket)
         if why is not None:
+            self.count_refused()
             socket.deny(refusal(HTTPStatus.SERVICE_UNAVAILABLE, why, [("Retry-After", RETRY_AFTER_S)]))
             return
         try:
             request, answer = self._negotiator.judge(head)
         except Refused as exc:
+            shared.refusals[Refusal.MALFORMED] += 1
             socket.deny(exc.response)
             return
         scope = scope_of(request, secure=ISSLTransport(transport, None) is not None, root_path=self.root_path)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from twisted.protocols.policies import ProtocolWrapper
 
 from clarion.server.handshake import HEAD_END, MAX_HEAD_BYTES, is_websocket
+from clarion.server.losses import Lost
 
 if TYPE_CHECKING:
-    from clarion.server.wheel import Wheel
+    from clarion.server.limits import Shared
 
 Door = Callable[[Any, bytes, bytes], None]
 
@@ -18,13 +19,13 @@ Door = Callable[[Any, bytes, bytes], None]
 class FirstBytes:
     """Twisted's protocol of a new connection, until its request's head is complete."""
 
-    __slots__ = ("_buffer", "_is_last_call", "_timeout_s", "_to_http", "_to_websocket", "_transport", "_wheel", "due")
+    __slots__ = ("_buffer", "_is_last_call", "_shared", "_timeout_s", "_to_http", "_to_websocket", "_transport", "due")
 
     def __init__(
-        self, wheel: Wheel, timeout_s: float | None, to_websocket: Door, to_http: Callable[[Any, bytes], None]
+        self, shared: Shared, timeout_s: float | None, to_websocket: Door, to_http: Callable[[Any, bytes], None]
     ) -> None:
         self.due = 0
-        self._wheel = wheel
+        self._shared = shared
         self._timeout_s = timeout_s
         self._to_websocket = to_websocket
         self._to_http = to_http
@@ -36,7 +37,7 @@ class FirstBytes:
         """Wait for the head, with the deadline that is ours until a protocol has one of its own (trap 29)."""
         self._transport = transport
         if self._timeout_s is not None:
-            self._wheel.schedule(self, self._timeout_s)
+            self._shared.wheel.schedule(self, self._timeout_s)
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802
         """Look at what came; hand it over as soon as it can be told what it is."""
@@ -46,7 +47,7 @@ class FirstBytes:
         if end < 0 and len(buffer) <= MAX_HEAD_BYTES:
             return
         transport, self._transport = self._transport, None
-        self._wheel.cancel(self)
+        self._shared.wheel.cancel(self)
         end += len(HEAD_END)
         # A head that is too long is HTTP's to answer. Frames may stand behind the request: they go along (trap 28).
         if len(HEAD_END) <= end <= MAX_HEAD_BYTES and is_websocket(buffer[:end]):
@@ -56,7 +57,7 @@ class FirstBytes:
 
     def connectionLost(self, reason: Any) -> None:  # noqa: N802
         """The client left before it had asked for anything."""
-        self._wheel.cancel(self)
+        self._shared.wheel.cancel(self)
         self._transport = None
 
     def wake(self) -> None:
@@ -64,10 +65,11 @@ class FirstBytes:
         if self._transport is None:
             return
         if self._is_last_call:
+            self._shared.lost[Lost.HANDSHAKE_LATE] += 1
             self._transport.abortConnection()
         else:
             self._is_last_call = True
-            self._wheel.schedule(self, 1.0)
+            self._shared.wheel.schedule(self, 1.0)
 
 
 def set_protocol(transport: Any, protocol: Any) -> None:

@@ -17,6 +17,7 @@ from websockets.http11 import Response
 from clarion.server.connection import CLOSE_TIMEOUT_S, Connection
 from clarion.server.frames import LAST_CHUNK
 from clarion.server.handshake import add_headers
+from clarion.server.losses import Lost
 from clarion.server.sniff import set_protocol
 from clarion.server.writer import call_soon
 
@@ -92,7 +93,7 @@ class HttpStream(Connection):
         """Drop what is sent behind the request: the head has said that this response is the last one."""
         self._inbound_bytes += len(data)
         if self._inbound_bytes > MAX_INBOUND_BYTES and not self._ended:
-            self.lose("it sends on, behind its request")
+            self.lose(Lost.FLOOD)
 
     def connectionLost(self, reason: Any) -> None:  # noqa: N802
         """The client is gone."""

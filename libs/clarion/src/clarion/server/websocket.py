@@ -13,6 +13,7 @@ from websockets.server import ServerProtocol
 from clarion.server.connection import CLOSE_TIMEOUT_S, Connection, Driver
 from clarion.server.frames import PING, close_code, close_reason
 from clarion.server.handshake import quiet
+from clarion.server.losses import Lost
 from clarion.server.messages import Fragments, MessageInvalid, decoded, max_fragments
 from clarion.server.wheel import TICK_S
 from clarion.server.writer import call_soon
@@ -203,7 +204,7 @@ class WebSocket(Connection):
             self._held += data
             # Reading is not paused while the application makes up its mind (trap 24), so this is the bound.
             if self._protocol is None and len(self._held) > MAX_EARLY_BYTES:
-                self.lose("too much was sent before the handshake's end")
+                self.lose(Lost.FLOOD)
 
     def connectionLost(self, reason: Any) -> None:  # noqa: N802
         """The socket is gone: tell whoever does not know yet, keep nothing."""
@@ -401,7 +402,7 @@ class WebSocket(Connection):
         if self._heard >= self._unanswered or not self._reading:
             self._unanswered = 0.0
         if self._unanswered and timeout is not None and now - self._unanswered >= timeout:
-            self.lose("no answer to a ping")
+            self.lose(Lost.SILENT)
             return
         if now - self._pinged >= interval - TICK_S / 2:
             # Also when the client talks: the proxy between may have heard nothing from here (nginx, 75 s).

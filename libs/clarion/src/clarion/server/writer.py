@@ -8,6 +8,7 @@ from errno import EAGAIN, ENOBUFS, EWOULDBLOCK
 from typing import TYPE_CHECKING, Any
 
 from clarion.server.backlog import Backlog
+from clarion.server.losses import Lost
 from clarion.server.transports import TcpTransport, UnixTransport
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Writer:
         except OSError as exc:
             if exc.errno not in _FULL:
                 # Reading may be paused, so nobody else would notice that the peer is gone (trap 9).
-                self.lose(f"send failed: {exc}")
+                self.lose(Lost.SEND_FAILED, str(exc))
                 return
             sent = 0
         if sent != len(frames):
@@ -106,12 +107,13 @@ class Writer:
             backlog.start()
         self._note()
 
-    def lose(self, why: str) -> None:
+    def lose(self, why: Lost, detail: str = "") -> None:
         """Give the connection up: what waits is dropped, the peer sees a reset (1006)."""
         transport = self._transport
         if transport is None:
             return
-        log.debug("connection given up: %s", why)
+        log.debug("connection given up: %s %s", why, detail)
+        self._shared.lost[why] += 1
         self._release()
         # The reactor does it later, so nobody's `connectionLost` runs inside a loop over members (trap 10).
         transport.abortConnection()
@@ -155,7 +157,7 @@ class Writer:
         # Every write counts, pongs too: a client that pings and does not read queued 83 MB of them (trap 21).
         queued = self.queued_bytes
         if queued and queued + len(data) > self._shared.max_queued_bytes:
-            self.lose("it reads too slowly")
+            self.lose(Lost.SLOW)
             return
         transport.write(data)
         self._shared.budget.note(self, queued + len(data))

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from clarion.server.backlog import CHECK_S, STALL_S, WINDOW_BYTES, Backlog
+from clarion.server.losses import Lost
 
 
 class Transport:
@@ -68,7 +69,7 @@ class Writer:
     def queued_bytes(self) -> int:
         return self.transport.waiting_bytes + (self.backlog.waiting_bytes if self.backlog else 0)
 
-    def lose(self, why: str) -> None:
+    def lose(self, why: Lost) -> None:
         self.lost = why
 
     def _done(self) -> None:
@@ -117,4 +118,4 @@ def test_backlog_is_patient_with_a_slow_reader() -> None:
         writer.wheel.now += CHECK_S
         writer.backlog.add_later(b"y")
         writer.backlog.wake()
-    assert writer.lost == "it takes nothing of its reply"
+    assert writer.lost == Lost.REPLY_STALLED

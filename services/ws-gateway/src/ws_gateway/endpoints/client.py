@@ -17,7 +17,7 @@ import structlog
 from clarion.codes import DisconnectCode
 from clarion.errors import ClarionError
 from clarion.publications import publication
-from clarion.server import Connection
+from clarion.server import Connection, Lost
 from clarion.tokens import SubsOptions
 from clarion.values import JSON
 from ws_gateway.endpoints import effects
@@ -75,7 +75,7 @@ class _Held:
         self._bytes += len(frames)
         if self._bytes > HELD_MAX_BYTES:
             self._frames.clear()
-            self._connection.lose("too much came before the connect was answered")
+            self._connection.lose(Lost.SESSION, "too much came before the connect was answered")
 
     def release(self) -> None:
         """Write what was kept."""

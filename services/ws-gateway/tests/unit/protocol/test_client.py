@@ -31,7 +31,7 @@ class FakeConnection:
     def write(self, frames: bytes) -> None:
         self.written.append(frames)
 
-    def lose(self, why: str) -> None:
+    def lose(self, why: str, detail: str = "") -> None:
         self.lost = why
 
     def schedule(self, timer: object, seconds: float) -> None:
