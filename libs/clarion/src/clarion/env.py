@@ -26,6 +26,9 @@ DEVELOPMENT_SECRET_PREFIX: Final = "dev-"  # noqa: S105 - a mark, not a secret
 
 _DEVELOPMENT_SECRET: Final = "a development secret does not serve production"  # noqa: S105 - a text
 
+SECRET_KEY_MIN_CHARS: Final = 32
+"""Of Django's secret key and of each of its fallbacks."""
+
 TOKEN_SECRET_MIN_CHARS: Final = 32
 """RFC 7518 section 3.2: a key of HS256 is as long as its hash."""
 
@@ -48,10 +51,14 @@ class ServiceEnv(BaseSettings):
     )
 
     environment: Literal["development", "production"] = "production"
-    secret_key: SecretStr = Field(min_length=32)
+    secret_key: SecretStr = Field(min_length=SECRET_KEY_MIN_CHARS)
     """Django's secret key, the same for all services: it signs sessions."""
+    secret_key_fallbacks: SecretStr = SecretStr("")
+    """Keys before or after it in a rotation, separated by commas: what they signed is still believed."""
     token_secret: SecretStr = SecretStr("")
     """HMAC key of tokens, the same for all services, before the one of ``clarion.toml``; see :attr:`hmac_secret`."""
+    token_secret_fallbacks: SecretStr = SecretStr("")
+    """HMAC keys before or after it in a rotation, separated by commas: their tokens are accepted, none is made."""
     database_url: str = Field(validation_alias="DATABASE_URL")
     """``postgres://user:password@host/name`` or ``sqlite:////absolute/path``."""
     redis_url: str
@@ -78,7 +85,14 @@ class ServiceEnv(BaseSettings):
             raise ValueError("not a database URL such as postgres://user:password@host/name") from exc
         return url
 
-    @field_validator("token_secret")
+    @field_validator("secret_key_fallbacks")
+    @classmethod
+    def _secret_key_fallbacks(cls, keys: SecretStr) -> SecretStr:
+        if any(len(key) < SECRET_KEY_MIN_CHARS for key in _listed(keys)):
+            raise ValueError(f"each key has at least {SECRET_KEY_MIN_CHARS} characters; commas stand between keys")
+        return keys
+
+    @field_validator("token_secret", "token_secret_fallbacks")
     @classmethod
     def _token_secret(cls, secret: SecretStr) -> SecretStr:
         if "-----BEGIN" in secret.get_secret_value():
@@ -94,13 +108,29 @@ class ServiceEnv(BaseSettings):
 
     @model_validator(mode="after")
     def _secrets_serve_production(self) -> ServiceEnv:
-        if self.environment == "production":
-            problems = [f"CLARION_TOKEN_SECRET: {problem}" for problem in hmac_key_problems(self.token_secret)]
-            if self.secret_key.get_secret_value().startswith(DEVELOPMENT_SECRET_PREFIX):
-                problems.insert(0, f"CLARION_SECRET_KEY: {_DEVELOPMENT_SECRET}")
-            if problems:
-                raise ValueError("\n".join(problems))
+        if self.environment == "production" and (problems := list(self._secret_problems())):
+            raise ValueError("\n".join(problems))
         return self
+
+    def _secret_problems(self) -> Iterator[str]:
+        keys = {"SECRET_KEY": [self.secret_key.get_secret_value()], "SECRET_KEY_FALLBACKS": self.secret_keys_accepted}
+        for name, values in keys.items():
+            if any(key.startswith(DEVELOPMENT_SECRET_PREFIX) for key in values):
+                yield f"CLARION_{name}: {_DEVELOPMENT_SECRET}"
+        token_secret = self.token_secret.get_secret_value()
+        keys = {"TOKEN_SECRET": [token_secret], "TOKEN_SECRET_FALLBACKS": self.hmac_secrets_accepted}
+        for name, values in keys.items():
+            yield from (f"CLARION_{name}: {problem}" for key in values for problem in hmac_key_problems(SecretStr(key)))
+
+    @property
+    def secret_keys_accepted(self) -> list[str]:
+        """Django's ``SECRET_KEY_FALLBACKS``."""
+        return _listed(self.secret_key_fallbacks)
+
+    @property
+    def hmac_secrets_accepted(self) -> list[str]:
+        """HMAC keys whose tokens are accepted beside those of :attr:`hmac_secret`."""
+        return _listed(self.token_secret_fallbacks)
 
     @property
     def redis_urls(self) -> list[str]:
@@ -161,6 +191,10 @@ class PagesEnv(ServiceEnv):
         extra = [name.strip() for name in self.allowed_hosts.split(",") if name.strip()]
         local = ["127.0.0.1", "localhost", "[::1]"] if self.is_development else []
         return list(dict.fromkeys([host, *extra, *local]))
+
+
+def _listed(secrets: SecretStr) -> list[str]:
+    return [secret.strip() for secret in secrets.get_secret_value().split(",") if secret.strip()]
 
 
 def hmac_key_problems(key: SecretStr) -> Iterator[str]:

@@ -166,3 +166,42 @@ def test_the_files_problems_are_told_with_the_environments(tmp_path: Path) -> No
     assert done.returncode == 78
     names = [line.split(": ")[1] for line in done.stderr.splitlines()]
     assert sorted(names) == ["CLARION_CONFIG", "CLARION_REDIS_URL", "CLARION_SECRET_KEY"]
+
+
+def test_fallbacks_are_listed_and_show_no_secret() -> None:
+    """Commas stand between them; the keys of a rotation are secrets as the others are."""
+    keys = ["a" * 40, "b" * 40]
+    program = f"{PROGRAM}; print(env.secret_keys_accepted == {keys}, env.hmac_secrets_accepted == {keys})"
+    listed = " , ".join(keys) + ","
+    done = run(program, CLARION_SECRET_KEY_FALLBACKS=listed, CLARION_TOKEN_SECRET_FALLBACKS=listed)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.rstrip().endswith("True True")
+    assert not any(key in done.stdout for key in keys)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CLARION_SECRET_KEY_FALLBACKS", "dev-" + "x" * 40), ("CLARION_TOKEN_SECRET_FALLBACKS", "dev-" + "x" * 40),
+        ("CLARION_SECRET_KEY_FALLBACKS", "x" * 40 + ",short"), ("CLARION_TOKEN_SECRET_FALLBACKS", "x" * 40 + ",short"),
+        ("CLARION_TOKEN_SECRET_FALLBACKS", "-----BEGIN PUBLIC KEY-----" + "x" * 40),
+    ],
+)  # fmt: skip
+def test_production_refuses_a_fallback_that_would_be_no_key(name: str, value: str) -> None:
+    """Whoever knows a fallback can sign with it: it has to be as good as the key itself."""
+    done = run(**{name: value})
+    assert done.returncode == 78
+    assert done.stderr.startswith(f"configuration: {name}: "), done.stderr
+
+
+def test_secrets_are_read_from_a_mounted_secret(tmp_path: Path) -> None:
+    """The files of a Kubernetes Secret are links through a hidden folder; each is a variable of its name."""
+    (tmp_path / "..2026").mkdir()
+    (tmp_path / "..data").symlink_to("..2026")
+    for name in ("CLARION_SECRET_KEY", "CLARION_TOKEN_SECRET", "DATABASE_URL", "CLARION_REDIS_URL"):
+        (tmp_path / "..2026" / name).write_text(GOOD[name])
+        (tmp_path / name).symlink_to(f"..data/{name}")
+    program = f"from clarion.env import *; env = ServiceEnv(_secrets_dir={str(tmp_path)!r}); print(env.redis_urls)"
+    changes = dict.fromkeys(("CLARION_SECRET_KEY", "CLARION_TOKEN_SECRET", "DATABASE_URL", "CLARION_REDIS_URL"))
+    done = run(program, **changes)
+    assert (done.stdout.strip(), done.stderr) == ("['redis://:hunter2@redis:6379']", "")

@@ -119,6 +119,16 @@ def test_the_previous_hmac_key_is_accepted_during_rotation() -> None:
     assert TokenVerifier(ClarionConfig(), SECRET).verify_connection(made).user == "7"
 
 
+def test_accepted_hmac_keys_sign_nothing() -> None:
+    """A rotation begins with the new key among them: gateways know it before the first token of it is made."""
+    verifier = TokenVerifier(ClarionConfig(), SECRET, ["n" * 64, PREVIOUS])
+    for secret in (SECRET, "n" * 64, PREVIOUS):
+        assert verifier.verify_connection(token_make(secret, "7")[0]).user == "7"
+        assert verifier.verify_subscription(subscription_token_make(secret, "7", "chat:x")[0]).channel == "chat:x"
+    with pytest.raises(TokenInvalid):
+        verifier.verify_connection(token_make("o" * 64, "7")[0])
+
+
 @pytest.mark.parametrize(
     ("audience", "aud", "accepted"),
     [

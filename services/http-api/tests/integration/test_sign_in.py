@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -157,3 +158,18 @@ def test_an_inactive_user_is_signed_out_of_everything(service: HttpService, brow
     assert browser.request("GET", "/api/v1/me").json() == {"user": None}
     assert browser.post("/api/v1/tokens", {}).status == 401
     assert browser.sign_in("eve").status == 401
+
+
+def test_a_session_outlives_a_rotation_of_the_secret_key(
+    start_service: Callable[..., HttpService], shared_redis_url: str
+) -> None:
+    """With the old key among the fallbacks a person stays signed in, and is signed in by the new one from then on."""
+    old, new = ("dev-" + letter * 40 for letter in "on")
+    service = start_service(shared_redis_url, CLARION_SECRET_KEY=old)
+    browser = Browser(service)
+    browser.sign_in("ada")
+    for key, fallbacks in ((old, new), (new, old), (new, "")):
+        service.stop()
+        service.env |= {"CLARION_SECRET_KEY": key, "CLARION_SECRET_KEY_FALLBACKS": fallbacks}
+        service.start()
+        assert browser.request("GET", "/api/v1/me").json()["user"]["username"] == "ada", (key, fallbacks)

@@ -9,15 +9,15 @@ Source: docs/protocol.md, "Plain rooms".
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final, cast
+from typing import Any, Final
 from urllib.parse import parse_qs
 
-from channels.auth import AuthMiddlewareStack
 from django.conf import settings
 
 from clarion.errors import ClarionError, KeysUnavailable, TokenInvalid
 from clarion.tokens import ConnectionToken, KeyNotHere, TokenVerifier
 from ws_gateway.access import Identity
+from ws_gateway.sessions import session_stack
 
 SUBPROTOCOL: Final = "clarion"
 
@@ -85,7 +85,7 @@ def has_session_cookie(scope: Scope) -> bool:
 
 
 async def session_user(scope: Scope) -> str:
-    """The signed-in user's id by stock middleware, "" if nobody is."""
+    """The signed-in user's id by its cookie, "" if nobody is."""
     found: list[str] = []
 
     async def inner(scope: Scope, _receive: object, _send: object) -> None:
@@ -94,6 +94,5 @@ async def session_user(scope: Scope) -> str:
             found.append(str(user.pk))
 
     # The stack is a few objects around `inner`; it costs a thread hop and two queries, which is why tokens go without.
-    stack: Any = AuthMiddlewareStack(cast("Any", inner))
-    await stack(dict(scope), None, None)
+    await session_stack(inner)(dict(scope), None, None)
     return found[0] if found else ""

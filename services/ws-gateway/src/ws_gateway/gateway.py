@@ -66,7 +66,7 @@ class Gateway:
         self.methods = methods_load(env.rpc_modules)
         self.rules = Rules(
             self.config,
-            TokenVerifier(self.config, env.hmac_secret),
+            TokenVerifier(self.config, env.hmac_secret, env.hmac_secrets_accepted),
             node=env.node,
             version=f"clarion {__version__}",
             methods=self.methods,

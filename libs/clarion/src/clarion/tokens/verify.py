@@ -14,7 +14,7 @@ from __future__ import annotations
 import base64
 import binascii
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple, TypeVar
 
@@ -88,8 +88,8 @@ class _Candidate(NamedTuple):
 class _Keys:
     """The keys of one token table, and what its tokens must say of themselves."""
 
-    def __init__(self, table: TokenTable, hmac_secret: str) -> None:
-        secrets = (hmac_secret, table.hmac_previous_secret_key.get_secret_value())
+    def __init__(self, table: TokenTable, *hmac_secrets: str) -> None:
+        secrets = (*hmac_secrets, table.hmac_previous_secret_key.get_secret_value())
         self._hmac = tuple(secret.encode() for secret in secrets if secret)
         self._rsa = _load(table.rsa_public_key)
         self._ecdsa = _load(table.ecdsa_public_key)
@@ -154,10 +154,11 @@ class TokenVerifier:
     Args:
         config: ``client.token`` and ``client.subscription_token`` say with which keys.
         hmac_secret: HMAC key of connection tokens (:attr:`clarion.env.ServiceEnv.hmac_secret`); "" is none.
+        accepted: more of them (:attr:`clarion.env.ServiceEnv.hmac_secrets_accepted`), tried one after the other.
     """
 
-    def __init__(self, config: ClarionConfig, hmac_secret: str) -> None:
-        self._connection = _Keys(config.client.token, hmac_secret)
+    def __init__(self, config: ClarionConfig, hmac_secret: str, accepted: Sequence[str] = ()) -> None:
+        self._connection = _Keys(config.client.token, hmac_secret, *accepted)
         own = config.client.subscription_token
         self._subscription = self._connection
         if own is not None and own.enabled:

@@ -11,6 +11,7 @@ from http_api.env import env
 
 DEBUG = False  # also in development: no traceback ever leaves
 SECRET_KEY = env.secret_key.get_secret_value()
+SECRET_KEY_FALLBACKS = env.secret_keys_accepted
 ALLOWED_HOSTS = env.host_names
 CLARION_PUBLIC_URL = env.public_url
 CLARION_LAB = env.lab_enabled

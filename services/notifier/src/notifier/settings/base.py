@@ -15,6 +15,7 @@ DATABASE_DEADLINE_S: Final = 6.0
 """How long one transaction may take. The database gives up earlier, by the options below."""
 
 SECRET_KEY = env.secret_key.get_secret_value()
+SECRET_KEY_FALLBACKS = env.secret_keys_accepted
 INSTALLED_APPS = clarion.settings.SHARED_APPS
 DATABASES: dict[str, Any] = clarion.settings.databases(env)
 _options: dict[str, Any] = DATABASES["default"].setdefault("OPTIONS", {})

@@ -10,7 +10,6 @@ from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import structlog
-from channels.auth import AuthMiddlewareStack
 from channels.routing import URLRouter
 from django.db import Error as DatabaseError
 
@@ -20,6 +19,7 @@ from ws_gateway.credentials import Scope, header_of
 from ws_gateway.lab.frames import error
 from ws_gateway.lab.own_thread import own_thread
 from ws_gateway.problems import refuse_handshake
+from ws_gateway.sessions import session_stack
 
 log = structlog.stdlib.get_logger("ws_gateway.lab")
 
@@ -39,7 +39,7 @@ class LabSockets:
         self._origins = origins
         self._sockets_max = sockets_max
         self._sockets = 0
-        self._lessons: Any = AuthMiddlewareStack(URLRouter(list(patterns)))
+        self._lessons: Any = session_stack(URLRouter(list(patterns)))
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         origin = header_of(scope, b"origin")

@@ -11,6 +11,7 @@ from clarion.names import lab_tasks_channel
 from ws_gateway.env import env
 
 SECRET_KEY = env.secret_key.get_secret_value()
+SECRET_KEY_FALLBACKS = env.secret_keys_accepted
 DEBUG = False  # also in development: no traceback ever leaves
 ALLOWED_HOSTS = env.host_names
 CLARION_PUBLIC_URL = env.public_url
