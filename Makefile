@@ -31,12 +31,12 @@ format: ## Format the code and mend what can be mended.
 	$(BOOTSTRAP) check
 	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
 
-bench: ## Measure Clarion beside stock Channels (takes some minutes).
-	$(BOOTSTRAP) test
+bench: ## Measure Clarion beside stock Channels, Socket.IO and nchan (up to 40 minutes).
+	$(BOOTSTRAP) bench
 	@exec $(PYTHON) -m tests.load $(ARGS)
 
-bench-quick: ## The same with small numbers, to see that it runs.
-	$(BOOTSTRAP) test
+bench-quick: ## The same with small numbers, to see that it runs (3 minutes).
+	$(BOOTSTRAP) bench
 	@exec $(PYTHON) -m tests.load --quick $(ARGS)
 
 clean: ## Stop the product; remove its state, caches and test artefacts (.venv stays).

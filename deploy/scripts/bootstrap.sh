@@ -4,6 +4,7 @@
 #   bootstrap.sh run     the services' packages, redis-server, nginx             (make up)
 #   bootstrap.sh check   every Python package, the tools included                (make check, make format)
 #   bootstrap.sh test    both, postgresql, chromium, a font and Node beside them, and Centrifugo's SDKs (make test)
+#   bootstrap.sh bench   what the services need, every Python package, Node, and nchan where Debian has it (make bench)
 #
 # System packages are installed on Debian and its kin when root; elsewhere the command to type is printed.
 set -euo pipefail
@@ -56,6 +57,9 @@ python_find() {
 system_missing() {
     has redis-server || echo "redis-server redis redis redis"
     has nginx || echo "nginx nginx nginx nginx"
+    [ "$mode" = run ] && return 0
+    has node || echo "nodejs nodejs nodejs node"
+    has npm || echo "npm npm npm node"
     [ "$mode" = test ] || return 0
     has postgres || compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null ||
         echo "postgresql postgresql-server postgresql postgresql"
@@ -64,8 +68,6 @@ system_missing() {
         # Without any font a page's text is boxes.
         echo "fonts-dejavu-core dejavu-sans-fonts ttf-dejavu font-dejavu"
     fi
-    has node || echo "nodejs nodejs nodejs node"
-    has npm || echo "npm npm npm node"
 }
 
 apt_install() { DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120 -o Acquire::Retries=3 "$@"; }
@@ -144,6 +146,16 @@ system_install() {
         fail "missing on this system: $(cut -d' ' -f1 <<<"$missing" | xargs)
     Install it, then run this again:
         $(install_command "$missing")"
+    fi
+}
+
+# Only Debian and its kin have it ready made. Without it the benchmark says that it has no figures of it.
+nchan_install() {
+    [ -e /usr/lib/nginx/modules/ngx_nchan_module.so ] && return
+    if is_root && has apt-get; then
+        (debian_install libnginx-mod-nchan) || say "nchan is not compared with"
+    else
+        say "no nchan on this machine (Debian: libnginx-mod-nchan): it is not compared with"
     fi
 }
 
@@ -261,5 +273,10 @@ test)
     python_sync all
     sdks_install
     ;;
-*) fail "usage: bootstrap.sh run|check|test" ;;
+bench)
+    system_install
+    nchan_install
+    python_sync all
+    ;;
+*) fail "usage: bootstrap.sh run|check|test|bench" ;;
 esac

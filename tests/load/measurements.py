@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -67,30 +69,25 @@ def _measure_connect(bench: Bench) -> None:
 
 def _measure_burst(bench: Bench) -> None:
     """As many deliveries a second as the server makes when publications come faster than it sends."""
-    scenario, sample = bench.scenario, bench.sample
+    scenario, channel = bench.scenario, bench.channel()
     bench.fill()
-    publisher = bench.publisher(bench.channel())
     usages: list[Usage] = []
     rates: list[float] = []
     spent_s, arrived, received = 0.0, 0, Received()
-    while spent_s < BURSTS_S and len(rates) < BURSTS_MAX:
+    while spent_s < BURSTS_S and len(rates) < BURSTS_MAX and received.frames == received.expected:
         bench.fleet.expect(scenario.messages)
+        ready = bench.publisher.make([channel] * scenario.messages)
         meter = bench.meter()
-        start = publisher.publish(scenario.messages)
-        received = bench.fleet.collect(scenario.deadline_s)
+        sent = bench.publisher.send(ready, scenario.deadline_s)
+        received = bench.collect(sent.start_ns)
         usages.append(meter.read())
-        took_s = (received.done_ns - start) / 1e9
+        took_s = (received.done_ns - sent.start_ns) / 1e9
         spent_s += took_s
         rates.append(received.frames / took_s)
         arrived += received.frames
         bench.note_received(received)
-        if received.frames < received.expected:
-            sample.notes.append(
-                f"cut after {scenario.deadline_s:g} s: {received.frames:,} of {received.expected:,} had arrived"
-            )
-            break
-    bench.note_usage(usage_sum(usages))
-    sample.figures |= {
+    bench.note_usage(usage_sum(usages), rates=("per_s",))
+    bench.sample.figures |= {
         "per_s": statistics.median(rates),
         "cpu_us": _each_us(sum(usage.server_s for usage in usages), arrived),
         "missing": received.expected - received.frames,
@@ -99,24 +96,52 @@ def _measure_burst(bench: Bench) -> None:
 
 
 def _measure_steady(bench: Bench) -> None:
-    """Latency and CPU per delivery at a rate that the server can hold."""
-    scenario = bench.scenario
+    """Deliveries, latency and CPU per delivery while publications come at a rate."""
+    scenario, channel = bench.scenario, bench.channel()
     bench.fill()
     count = round(scenario.rate_hz * scenario.duration_s)
-    publisher = bench.publisher(bench.channel())
     bench.fleet.expect(count)
-    meter, start = bench.meter(), time.monotonic()
+    meter, start_ns = bench.meter(), time.monotonic_ns()
     for number in range(count):
-        time.sleep(max(0.0, start + number / scenario.rate_hz - time.monotonic()))
-        publisher.publish()
-    received = bench.fleet.collect(scenario.deadline_s)
+        late_s = time.monotonic() - start_ns / 1e9 - number / scenario.rate_hz
+        if late_s > scenario.deadline_s:
+            break
+        time.sleep(max(0.0, -late_s))
+        bench.publisher.post(channel)
+    received = bench.collect(start_ns)
     usage = meter.read()
+    if received.frames == received.expected:
+        bench.publisher.settle()
     bench.note_usage(usage)
     bench.note_received(received)
     latencies = sorted(received.latencies_ns)
     bench.sample.figures |= {
+        "per_s": received.frames / (received.done_ns - start_ns) * 1e9,
         "p50_ms": _percentile(latencies, 0.5) / 1e6,
         "p99_ms": _percentile(latencies, 0.99) / 1e6,
+        "cpu_us": _each_us(usage.server_s, received.frames),
+        "missing": received.expected - received.frames,
+    }
+
+
+def _measure_own(bench: Bench) -> None:
+    """Publications each to a channel of one member, as fast as they can be published."""
+    scenario = bench.scenario
+    bench.fill()
+    picks = random.Random(1).choices(range(scenario.clients), k=scenario.messages)  # the same for all subjects
+    counts = Counter(picks)
+    bench.fleet.expect_by_client([counts[client] for client in range(scenario.clients)])
+    ready = bench.publisher.make([bench.channel(pick) for pick in picks])
+    meter = bench.meter()
+    sent = bench.publisher.send(ready, scenario.deadline_s)
+    received = bench.collect(sent.start_ns)
+    usage = meter.read()
+    bench.note_usage(usage, rates=("per_s",))
+    bench.note_received(received)
+    if sent.publications < scenario.messages:
+        bench.sample.notes.append(f"{sent.publications:,} were published within {scenario.deadline_s:g} s")
+    bench.sample.figures |= {
+        "per_s": received.frames / (received.done_ns - sent.start_ns) * 1e9,
         "cpu_us": _each_us(usage.server_s, received.frames),
         "missing": received.expected - received.frames,
     }
@@ -169,6 +194,7 @@ _KINDS: Final[dict[Kind, Callable[[Bench], None]]] = {
     "connect": _measure_connect,
     "burst": _measure_burst,
     "steady": _measure_steady,
+    "own": _measure_own,
     "echo": _measure_echo,
     "publish": _measure_publish,
     "subscriptions": measure_subscriptions,

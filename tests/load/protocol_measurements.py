@@ -28,7 +28,7 @@ PROGRAM_DEADLINE_S: Final = 120
 
 def measure_cost(stage: Stage, subject: str) -> Sample:
     """What a publish to a channel with history costs its publisher, beside a plain one."""
-    command = [*SUBJECTS[subject].command(0), stage.redis.url, stage.env["CLARION_CONFIG"]]
+    command = [*SUBJECTS[subject].command(0, stage.folder), stage.redis.url, stage.env["CLARION_CONFIG"]]
     with on_cores(stage.cores.server):
         done = subprocess.run(
             command, cwd=ROOT, env=stage.env, capture_output=True, text=True, timeout=PROGRAM_DEADLINE_S, check=False
@@ -51,7 +51,7 @@ def measure_subscriptions(bench: Bench) -> None:
         own = [f"{scenario.namespace}:own-{index:05}-{number:02}" for number in range(scenario.more)]
         said.append(dialogues.subscribe_all(10, shared if scenario.is_shared else own))
     # Not all at once: what a storm takes for a moment stays with the process, and is not what an idle one takes.
-    bench.check_accepted(bench.fleet.talk(Talk(said, scenario.deadline_s, scenario.in_flight)))
+    bench.check_accepted(bench.fleet.talk(Talk(said, scenario.connect_s, scenario.in_flight)))
     usage = meter.read()
     bench.note_usage(usage)
     time.sleep(scenario.settle_s)
@@ -66,9 +66,8 @@ def measure_subscriptions(bench: Bench) -> None:
 
 def _check_all_heard(bench: Bench, channels: list[str]) -> None:
     bench.fleet.expect(len(channels))
-    for channel in channels:
-        bench.publisher(channel).publish()
-    received = bench.fleet.collect(bench.scenario.deadline_s)
+    bench.publisher.publish_to(channels)
+    received = bench.fleet.collect(bench.scenario.connect_s)
     if received.frames != received.expected:
         bench.sample.faults.append(f"{received.expected - received.frames:,} publications did not arrive")
 

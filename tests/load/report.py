@@ -59,9 +59,14 @@ def tables(plan: Plan, results: Results) -> str:
 
 
 def judged(plan: Plan, results: Results) -> list[Verdict]:
-    """What became of each target of a plan's scenarios."""
-    names = {scenario.name for scenario in plan.scenarios}
-    return [judge(results, target) for target in TARGETS if target.scenario in names]
+    """What became of each target of a plan's scenarios; a peer that is absent is no target."""
+    subjects = {scenario.name: set(scenario.subjects) - results.absent.keys() for scenario in plan.scenarios}
+    return [
+        judge(results, target)
+        for target in TARGETS
+        if target.subject in subjects.get(target.scenario, ())
+        and (not target.over or target.over in subjects.get(target.over_in or target.scenario, ()))
+    ]
 
 
 def verdict_table(verdicts: list[Verdict]) -> str:
@@ -85,6 +90,7 @@ def document(plan: Plan, results: Results, cores: Cores, load_before: float, too
             f"- Machine: {machine.cpu_model()}, {machine.cores()} cores. Load average before: {load_before:.2f}.",
             f"- Cores: {_cores_text(cores)}. {_quiet_text(results)}",
             f"- Versions: {machine.versions()}.",
+            *[f"- Absent: {text}." for text in results.absent.values()],
             f"- Medians of {plan.runs} run(s), subjects in turn, a fresh server for each measurement, loopback only.",
             f"- Command: `{command}`; it took {took_s / 60:.1f} min.",
             "",
@@ -130,6 +136,8 @@ def _table(scenario: Scenario, results: Results) -> str:
     for subject in measured:
         medians = [results.median(scenario.name, subject, name) for name in figures]
         cells = [_write(value, FIGURES[name][0]) for name, value in zip(figures, medians, strict=True)]
+        floors = [results.is_floor(scenario.name, subject, name) for name in figures]
+        cells = [f"≥ {cell}" if is_floor else cell for cell, is_floor in zip(cells, floors, strict=True)]
         rows.append([SUBJECTS[subject].title, *cells])
         notes += [f"{SUBJECTS[subject].title}: {note}." for note in results.notes(scenario.name, subject)]
     return "\n\n".join([markdown(rows, numbers=set(range(1, len(figures) + 1))), *notes])
@@ -162,6 +170,7 @@ def _write(value: float | None, form: str) -> str:
 def _target_text(verdict: Verdict) -> str:
     target = verdict.target
     over = f" / {SUBJECTS[target.over].title}" if target.over else ""
+    over += f" in `{target.over_in}`" if target.over_in else ""
     over += f" (the lower one of `{target.scenario}` and `{target.or_over}`)" if target.or_over else ""
     return f"{target.scenario}: {FIGURES[target.figure][1]}, {SUBJECTS[target.subject].title}{over}"
 

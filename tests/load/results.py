@@ -13,10 +13,16 @@ from tests.load.scenarios import Target
 
 @dataclass
 class Results:
-    """Samples by scenario and subject, in the order in which they came."""
+    """Samples by scenario and subject, in the order in which they came.
+
+    Attributes:
+        failures: why the whole is not to be trusted.
+        absent: peers that cannot run on this machine, and why.
+    """
 
     samples: dict[tuple[str, str], list[Sample]] = field(default_factory=lambda: defaultdict(list))
     failures: list[str] = field(default_factory=list)
+    absent: dict[str, str] = field(default_factory=dict)
 
     def add(self, scenario: str, subject: str, sample: Sample) -> None:
         """Take one sample in; its faults fail the benchmark."""
@@ -33,6 +39,10 @@ class Results:
         """A figure's median, None where there is none."""
         values = self.values(scenario, subject, figure)
         return statistics.median(values) if values else None
+
+    def is_floor(self, scenario: str, subject: str, figure: str) -> bool:
+        """Whether the generator kept a figure down in some run."""
+        return any(figure in sample.floors for sample in self.samples.get((scenario, subject), []))
 
     def notes(self, scenario: str, subject: str) -> list[str]:
         """What was noted in any run, once."""
@@ -64,7 +74,7 @@ def judge(results: Results, target: Target) -> Verdict:
     """Compare a median with its target."""
     value = results.median(target.scenario, target.subject, target.figure)
     if target.over and value is not None:
-        scenarios = [target.scenario, target.or_over]
+        scenarios = [target.over_in or target.scenario, target.or_over]
         others = [results.median(scenario, target.over, target.figure) for scenario in scenarios if scenario]
         value = _share(value, min((other for other in others if other is not None), default=None))
     return Verdict(target, value)

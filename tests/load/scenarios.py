@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias
 
 Kind: TypeAlias = Literal[
-    "connect", "burst", "steady", "echo", "publish", "cost", "subscriptions", "recover", "reconnect"
+    "connect", "burst", "steady", "own", "echo", "publish", "cost", "subscriptions", "recover", "reconnect"
 ]
 
 ROOMS: Final = ("clarion", "stock", "stock-on-clarion")
@@ -28,7 +28,8 @@ class Scenario:
         messages: of one burst; or that each client has missed.
         rate_hz: publications a second to the one channel.
         duration_s: how long there is load.
-        deadline_s: after it a burst or a storm of connects is cut, and what arrived so far counts.
+        deadline_s: after it what is under load is cut, and what arrived so far counts.
+        connect_s: after it clients that are still connecting are refused.
         timed_every: every so manieth client parses all it gets.
         namespace: of the channels (``clarion.toml`` here).
         more: subscriptions that each connection gets in addition to its one.
@@ -47,6 +48,7 @@ class Scenario:
     rate_hz: float = 0.0
     duration_s: float = 0.0
     deadline_s: float = 60.0
+    connect_s: float = 60.0
     timed_every: int = 0
     namespace: str = "bench"
     more: int = 0
@@ -61,6 +63,7 @@ class Target:
     Attributes:
         over: the subject that it is compared with; "" compares with the number itself.
         at_least, at_most: one of them; with ``over`` a factor.
+        over_in: the scenario of that subject's figure; "": the same one.
         or_over: another scenario with that figure: the lower one of the two counts. A server that loses clients in a
             storm spends its time on them, and its CPU per client that is left would flatter us.
     """
@@ -72,6 +75,7 @@ class Target:
     at_least: float | None = None
     at_most: float | None = None
     or_over: str = ""
+    over_in: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ class Plan:
 
 PUBLISH: Final = Scenario("publish", "publish by HTTP", "publish", ("http-api",), clients=16, duration_s=5)
 STORM: Final = Scenario(
-    "storm", "connect, all at once", "connect", ROOMS, clients=4_000, in_flight=0, channel_members=100, deadline_s=30
+    "storm", "connect, all at once", "connect", ROOMS, clients=4_000, in_flight=0, channel_members=100, connect_s=30
 )
 IDLE: Final = Scenario("idle", "connect, 64 at a time; idle", "connect", ROOMS, clients=4_000, channel_members=100)
 BURST: Final = Scenario(
@@ -95,10 +99,63 @@ BURST: Final = Scenario(
 STEADY: Final = Scenario(
     "steady", "1,000 members, 2 a second", "steady", ROOMS, clients=1_000, rate_hz=2, duration_s=8, timed_every=10
 )
-STEADY_20: Final = replace(
-    STEADY, name="steady-20", title="1,000 members, 20 a second", subjects=("clarion",), rate_hz=20
-)
 ECHO: Final = Scenario("echo", "echo, 100 clients", "echo", CONSUMERS, clients=100, duration_s=4)
+
+WEBSOCKETS: Final = ("clarion", "protocol", "socketio", "nchan")
+FAN_OUT: Final = ("clarion", "protocol", "sse", "http-stream", "socketio", "nchan", "stock", "stock-core")
+RECOVERABLE: Final = ("clarion", "protocol")
+CUT_S: Final = 10
+"""Who cannot keep up is cut after so long."""
+
+BURST_500: Final = Scenario(
+    "burst-500",
+    "burst of 500 to 1,000",
+    "burst",
+    FAN_OUT,
+    clients=1_000,
+    messages=500,
+    timed_every=100,
+    deadline_s=CUT_S,
+)
+BURST_KEPT: Final = replace(
+    BURST_500,
+    name="burst-kept",
+    title="burst of 500 to 1,000, with history",
+    subjects=RECOVERABLE,
+    namespace="kept",
+)
+LARGE: Final = Scenario(
+    "large",
+    "5,000 members, 200 a second",
+    "steady",
+    FAN_OUT,
+    clients=5_000,
+    rate_hz=200,
+    duration_s=1,
+    timed_every=50,
+    deadline_s=CUT_S,
+)
+LARGE_KEPT: Final = replace(
+    LARGE, name="large-kept", title="5,000 members, 200 a second, with history", subjects=RECOVERABLE, namespace="kept"
+)
+STEADY_20: Final = replace(
+    STEADY,
+    name="steady-20",
+    title="1,000 members, 20 a second",
+    subjects=(*WEBSOCKETS, "stock"),
+    rate_hz=20,
+    deadline_s=CUT_S,
+)
+OWN: Final = Scenario(
+    "own",
+    "2,000 members, each in its own channel",
+    "own",
+    (*WEBSOCKETS, "stock", "stock-core"),
+    clients=2_000,
+    channel_members=1,
+    messages=30_000,
+    deadline_s=CUT_S,
+)
 
 COST: Final = Scenario("cost", "one publish, plain and with history", "cost", ("publisher", "layer"), clients=1)
 CONNECT: Final = Scenario(
@@ -134,19 +191,24 @@ RECONNECT: Final = Scenario(
     channel_members=100,
     messages=100,
     namespace="kept",
-    deadline_s=30,
+    connect_s=30,
 )
 FULL: Final = Plan(
     name="full",
     runs=3,
-    budget_s=15 * 60,
+    budget_s=39 * 60,
     scenarios=(
         PUBLISH,
         STORM,
         IDLE,
         BURST,
         STEADY,
+        BURST_500,
+        BURST_KEPT,
+        LARGE,
+        LARGE_KEPT,
         STEADY_20,
+        OWN,
         ECHO,
         COST,
         CONNECT,
@@ -168,7 +230,7 @@ QUICK: Final = Plan(
         replace(IDLE, clients=2_000),
         replace(BURST, deadline_s=8),
         replace(STEADY, duration_s=4),
-        replace(STEADY_20, duration_s=4),
+        replace(STEADY_20, duration_s=4, subjects=WEBSOCKETS),
         replace(ECHO, duration_s=3),
         COST,
         replace(CONNECT, clients=2_000),
@@ -204,6 +266,43 @@ TARGETS: Final = (
     Target("steady", "cpu_us", "stock-on-clarion", over="stock", at_most=1 + NOISE),
     Target("echo", "per_s", "stock-on-clarion", over="stock", at_least=1 - NOISE),
     Target("echo", "cpu_us", "stock-on-clarion", over="stock", at_most=1 + NOISE),
+    *[
+        target
+        for room, share in (("clarion", 1), ("protocol", 1), ("sse", 0.5), ("http-stream", 0.5))
+        for target in (
+            Target("burst-500", "missing", room, at_most=0),
+            Target("burst-500", "per_s", room, over="socketio", at_least=15 * share),
+            Target("burst-500", "per_s", room, over="nchan", at_least=12 * share),
+            Target("burst-500", "per_s", room, over="stock", at_least=300 * share),
+            Target("large", "missing", room, at_most=0),
+            Target("large", "per_s", room, over="socketio", at_least=7 * share),
+            Target("large", "per_s", room, over="nchan", at_least=6 * share),
+            Target("large", "cpu_us", room, over="socketio", at_most=1 / (7 * share)),
+            Target("large", "cpu_us", room, over="nchan", at_most=1 / (6 * share)),
+            Target("large", "p99_ms", room, at_most=250),
+        )
+    ],
+    *[
+        target
+        for room in RECOVERABLE
+        for target in (
+            Target("burst-kept", "missing", room, at_most=0),
+            Target("burst-kept", "per_s", room, over="socketio", over_in="burst-500", at_least=15),
+            Target("burst-kept", "per_s", room, over="nchan", over_in="burst-500", at_least=12),
+            Target("burst-kept", "per_s", room, over="stock", over_in="burst-500", at_least=300),
+            Target("large-kept", "missing", room, at_most=0),
+            Target("large-kept", "per_s", room, over="socketio", over_in="large", at_least=7),
+            Target("large-kept", "per_s", room, over="nchan", over_in="large", at_least=6),
+            Target("large-kept", "cpu_us", room, over="socketio", over_in="large", at_most=1 / 7),
+            Target("large-kept", "cpu_us", room, over="nchan", over_in="large", at_most=1 / 6),
+            Target("large-kept", "p99_ms", room, at_most=250),
+            Target("steady-20", "cpu_us", room, over="socketio", at_most=0.75),
+            Target("steady-20", "p99_ms", room, over="nchan", at_most=1.25),
+            Target("own", "missing", room, at_most=0),
+            Target("own", "per_s", room, over="socketio", at_least=2.3),
+            Target("own", "cpu_us", room, over="socketio", at_most=1 / 2.3),
+        )
+    ],
     Target("cost", "ratio", "publisher", at_most=1.6),
     Target("cost", "wall_ratio", "publisher", at_most=1.6),
     Target("cost", "ratio", "layer", at_most=1.6),

@@ -73,9 +73,9 @@ def stage_set(cores: Cores, config: Path) -> Iterator[Stage]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def token(user: str) -> str:
-    """A connection token."""
-    return token_make(_TOKEN_SECRET, user)[0]
+def token(user: str, *channels: str) -> str:
+    """A connection token; its channels are subscribed to by the server."""
+    return token_make(_TOKEN_SECRET, user, channels=channels)[0]
 
 
 def handshake(channel: str, user: str) -> bytes:
@@ -85,24 +85,35 @@ def handshake(channel: str, user: str) -> bytes:
 
 def handshake_to(path: str) -> bytes:
     """A browser's handshake with 1 KB of cookies."""
-    cookies = _COOKIES + "c" * (1024 - len(_COOKIES))
-    lines = [
+    return _head(
         f"GET {path} HTTP/1.1",
-        "Host: 127.0.0.1:8080",
         "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits",
+    )
+
+
+def http_request(method: str, path: str, body: bytes = b"") -> bytes:
+    """A browser's request with 1 KB of cookies."""
+    sized = ("Content-Type: application/json", f"Content-Length: {len(body)}") if body else ()
+    return _head(f"{method} {path} HTTP/1.1", "Connection: keep-alive", "Accept: */*", *sized) + body
+
+
+def _head(*lines: str) -> bytes:
+    cookies = _COOKIES + "c" * (1024 - len(_COOKIES))
+    always = [
+        "Host: 127.0.0.1:8080",
         "Pragma: no-cache",
         "Cache-Control: no-cache",
         f"User-Agent: {_USER_AGENT}",
-        "Upgrade: websocket",
         f"Origin: {ORIGIN}",
-        "Sec-WebSocket-Version: 13",
         "Accept-Encoding: gzip, deflate, br, zstd",
         "Accept-Language: en-GB,en;q=0.9,de;q=0.8",
         f"Cookie: {cookies}",
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-        "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits",
     ]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+    return ("\r\n".join([*lines, *always]) + "\r\n\r\n").encode()
 
 
 def _env(folder: Path, redis: RedisServer, config: Path) -> dict[str, str]:

@@ -22,6 +22,7 @@ from django.urls import re_path
 # Set by the benchmark (tests/load/subjects.py): the whole environment of this site.
 TOKEN_SECRET = os.environ["CLARION_TOKEN_SECRET"]
 REDIS_PORT = int(os.environ["STOCK_REDIS_PORT"])
+LAYER = os.environ.get("STOCK_LAYER", "channels_redis.pubsub.RedisPubSubChannelLayer")
 
 settings.configure(
     SECRET_KEY="stock-site",
@@ -30,7 +31,7 @@ settings.configure(
     DATABASES={},
     CHANNEL_LAYERS={
         "default": {
-            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "BACKEND": LAYER,
             # redis-py 8's defaults break Channels (5 s timeout, 100 connections): channels_redis#422.
             "CONFIG": {
                 "hosts": [{"host": "127.0.0.1", "port": REDIS_PORT, "socket_timeout": 15, "max_connections": 10_000}]

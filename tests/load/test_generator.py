@@ -14,7 +14,7 @@ import pytest
 
 from tests.load.generator.clients import ACCEPT, NUMBER, TIME, client_frame
 from tests.load.generator.fleet import Fleet, fleet
-from tests.load.generator.orders import Ask, ClientKind, Connect, Connected, Dialogue, Echo, Post, Step, Talk
+from tests.load.generator.orders import Ask, ClientKind, Connect, Connected, Dialogue, Echo, Greet, Post, Step, Talk
 from tests.load.processes import cpu_s
 from tests.load.stage import handshake
 from tests.support.waiting import wait_until
@@ -347,3 +347,135 @@ def test_generator_cpu_is_read_of_other_processes(load: Fleet) -> None:
     before = cpu_s(load.pids)
     load.expect(0)
     assert 0 < cpu_s(load.pids) - before < 1
+
+
+def published(number: int) -> bytes:
+    """A publication's data as a server sends it."""
+    return f'{{"n":{number},"t":"{time.monotonic_ns():019d}","p":"{"x" * 98}"}}'.encode()
+
+
+def wire(payload: bytes) -> bytes:
+    """One text frame."""
+    size = len(payload)
+    if size < 126:
+        return bytes([0x81, size]) + payload
+    return (b"\x81\x7e" + size.to_bytes(2, "big") if size < 65_536 else b"\x81\x7f" + size.to_bytes(8, "big")) + payload
+
+
+def chunk(payload: bytes) -> bytes:
+    """One chunk of an HTTP response."""
+    return b"%x\r\n%b\r\n" % (len(payload), payload)
+
+
+def socketio(numbers: Sequence[int]) -> bytes:
+    """Socket.IO: a frame each."""
+    return b"".join(wire(b'42["message",' + published(number) + b"]") for number in numbers)
+
+
+def pushes(numbers: Sequence[int]) -> list[bytes]:
+    """The client protocol's replies."""
+    return [b'{"push":{"channel":"bench:room","pub":{"data":' + published(number) + b"}}}" for number in numbers]
+
+
+def protocol(numbers: Sequence[int]) -> bytes:
+    """The client protocol over WebSocket: lines in one frame."""
+    return wire(b"\n".join(pushes(numbers)))
+
+
+def http_stream(numbers: Sequence[int]) -> bytes:
+    """The client protocol as an HTTP stream: lines in one chunk."""
+    return chunk(b"".join(push + b"\n" for push in pushes(numbers)))
+
+
+def sse(numbers: Sequence[int]) -> bytes:
+    """The client protocol as server-sent events: one event in one chunk."""
+    return chunk(b"".join(b"data: " + push + b"\n" for push in pushes(numbers)) + b"\n")
+
+
+STREAM = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+WAYS = {
+    "socketio": (socketio, SWITCH + wire(b'0{"sid":"x"}'), b"0{", wire(b"2"), b"2", None),
+    "protocol": (protocol, SWITCH + wire(b'{"id":1}'), b'{"id"', wire(b"{}"), b"{}", 1),
+    "http-stream": (http_stream, STREAM + chunk(b'{"id":1}\n'), b'{"id"', chunk(b"{}\n"), b"{}\n", 0),
+    "sse": (sse, STREAM + chunk(b'data: {"id":1}\n\n'), b'data: {"id"', chunk(b"data: {}\n\n"), b"data: {}\n\n", -1),
+}
+
+
+@pytest.mark.parametrize("timed_every", [0, 2])
+@pytest.mark.parametrize("size", [3, 150, 4_096, 1_000_000])
+@pytest.mark.parametrize("way", WAYS)
+def test_generator_counts_publications_however_they_are_joined(
+    load: Fleet, way: str, size: int, timed_every: int
+) -> None:
+    """Socket.IO's frames, lines in a frame or a chunk, events: one or many together, pings between, cut anywhere."""
+    write, greeting, expects, ping, ping_text, joint = WAYS[way]
+    numbers = iter(range(100_000, 200_000))
+    groups = (1, 1, 2, 7, 1, 400 if size > 1_000 else 3, 1)
+    stream = b"".join(write([next(numbers) for _ in range(count)]) + ping for count in groups)
+    stream += write([next(numbers)])
+    with KnownServer(greeting).running() as server:
+        dialogue = Dialogue((Step(b"", expects),), ping=ping_text, pong=b"pong")
+        order = Connect(
+            server.port,
+            [handshake("bench:test", "user")] * CLIENTS,
+            deadline_s=10,
+            timed_every=timed_every,
+            kind="stream" if way in {"http-stream", "sse"} else "talk",
+            dialogues=[dialogue] * CLIENTS,
+            joint=joint,
+        )
+        assert load.connect(order).accepted == CLIENTS
+        total = sum(groups) + 1
+        load.expect(total)
+        chunks = [stream[at : at + size] for at in range(0, len(stream) - 5, size)]
+        chunks[-1] = stream[(len(chunks) - 1) * size : -5]
+        server.write(chunks)
+        assert arrived(load, (total - 1) * CLIENTS) == (total - 1) * CLIENTS
+        server.write([stream[-5:]])
+        received = load.collect(10)
+        assert (received.frames, received.faults, received.lost) == (total * CLIENTS, [], 0)
+
+
+def test_generator_tells_a_gap_from_a_frame_that_came_twice(load: Fleet) -> None:
+    """Numbers that are missing before a later one are counted as skipped: some servers drop, which is no fault here."""
+    with KnownServer().running() as server:
+        connect(load, server, timed_every=1)
+        load.expect(2)
+        server.write([frame(100_000), frame(100_004)])
+        received = load.collect(10)
+        assert (received.frames, received.skipped, received.faults) == (2 * CLIENTS, 3 * CLIENTS, [])
+
+
+def test_generator_expects_of_each_client_what_it_was_sent(load: Fleet) -> None:
+    """Where each client has its own channel the sum alone would hide who got another's."""
+    with KnownServer().running() as server:
+        connect(load, server)
+        load.expect_by_client([2] * (CLIENTS - 1) + [1])
+        server.write([frame(100_000), frame(100_001)])
+        received = load.collect(10)
+        assert received.expected == 2 * CLIENTS - 1
+        assert received.faults == ["1 clients did not receive what was sent to them"]
+
+
+def test_generator_knows_when_the_last_frame_came_though_more_are_expected(load: Fleet) -> None:
+    """A server that drops is measured until its last frame, not until the deadline."""
+    with KnownServer().running() as server:
+        connect(load, server)
+        load.expect(2)
+        server.write([frame(100_000)])
+        arrived(load, CLIENTS)
+        before = time.monotonic_ns()
+        assert load.collect(0.5).done_ns <= before
+
+
+def test_generator_sends_handshakes_of_mute_clients_when_told(load: Fleet) -> None:
+    """Connected without a word at first: a server's bare connections; then accepted as all are."""
+    with KnownServer().running() as server:
+        requests = [handshake("bench:test", "user")] * CLIENTS
+        assert load.connect(Connect(server.port, requests, deadline_s=10, is_mute=True)).accepted == CLIENTS
+        load.expect(1)
+        assert load.collect(0).expected == 0
+        assert load.greet(Greet(10, in_flight=3)).accepted == CLIENTS
+        load.expect(1)
+        server.write([frame(100_000)])
+        assert load.collect(10).frames == CLIENTS

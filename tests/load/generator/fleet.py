@@ -21,6 +21,7 @@ from tests.load.generator.orders import (
     Echo,
     Echoed,
     Expect,
+    Greet,
     Order,
     Post,
     Posted,
@@ -60,9 +61,17 @@ class Fleet:
         """Have the clients that talk go on; none of them may have gone since they were connected."""
         return _joined(self._ask_parts([replace(order, dialogues=part) for part in self._deal(order.dialogues)]))
 
-    def expect(self, frames_each: int) -> None:
+    def greet(self, order: Greet) -> Connected:
+        """Send the handshakes of mute clients."""
+        return _joined(self._ask_parts([order] * len(self._processes)))
+
+    def expect(self, each: int) -> None:
         """Begin to count anew."""
-        self._ask_parts([Expect(frames_each)] * len(self._processes))
+        self._ask_parts([Expect(each)] * len(self._processes))
+
+    def expect_by_client(self, by_client: list[int]) -> None:
+        """Begin to count anew; so many at each client, in the order of the one order that connected them."""
+        self._ask_parts([Expect(0, part) for part in self._deal(by_client)])
 
     def collect(self, deadline_s: float) -> Received:
         """Wait for what is expected."""
@@ -73,6 +82,7 @@ class Fleet:
             done_ns=max(answer.done_ns for answer in answers),
             latencies_ns=[latency for answer in answers for latency in answer.latencies_ns],
             lost=sum(answer.lost for answer in answers),
+            skipped=sum(answer.skipped for answer in answers),
             faults=[fault for answer in answers for fault in answer.faults],
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-ClientKind: TypeAlias = Literal["count", "echo", "ask", "talk"]
+ClientKind: TypeAlias = Literal["count", "echo", "ask", "talk", "stream"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,9 @@ class Connect:
         requests: the bytes of each client's handshake.
         in_flight: handshakes under way at a time; 0: all at once.
         timed_every: every n-th client parses each frame (order, latency), the others count; 0: none does.
-        dialogues: of each client, in the order of the requests; for the kind "talk".
+        dialogues: of each client, in the order of the requests; for the kinds "talk" and "stream".
+        joint: how publications are joined in one frame (``Client``); None: each has one of its own.
+        is_mute: only connect; the handshakes are sent by :class:`Greet`.
     """
 
     port: int
@@ -56,6 +58,16 @@ class Connect:
     timed_every: int = 0
     kind: ClientKind = "count"
     dialogues: list[Dialogue] = field(default_factory=list)
+    joint: int | None = None
+    is_mute: bool = False
+
+
+@dataclass(frozen=True)
+class Greet:
+    """Send the handshakes of clients that were connected mute; answered by :class:`Connected`."""
+
+    deadline_s: float
+    in_flight: int = 0
 
 
 @dataclass
@@ -88,9 +100,15 @@ class Talk:
 
 @dataclass(frozen=True)
 class Expect:
-    """Forget what was counted, and expect so many frames at each client that is there; answered by None at once."""
+    """Forget what was counted, and expect publications at the clients that are there; answered by None at once.
 
-    frames_each: int
+    Attributes:
+        each: so many at each client.
+        by_client: instead, so many at each of them in the order in which they were connected.
+    """
+
+    each: int
+    by_client: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -105,7 +123,9 @@ class Received:
     """What arrived since :class:`Expect`.
 
     Attributes:
-        done_ns: ``time.monotonic_ns`` of the last expected frame, or of the deadline.
+        frames: publications, whatever they came in.
+        skipped: numbers that were missing at timed clients though a later one came.
+        done_ns: ``time.monotonic_ns`` of the last expected frame; if some are missing, of the last one that came.
         latencies_ns: of each frame at the timed clients, from the publish to the read of the generator.
         lost: connections that ended meanwhile.
         faults: what must not be: a frame out of order or twice, half a frame, an unknown opcode.
@@ -116,6 +136,7 @@ class Received:
     done_ns: int = 0
     latencies_ns: list[int] = field(default_factory=list)
     lost: int = 0
+    skipped: int = 0
     faults: list[str] = field(default_factory=list)
 
 
@@ -194,4 +215,4 @@ class Stop:
     """End the process; not answered."""
 
 
-Order: TypeAlias = Connect | Expect | Collect | Echo | Ask | Talk | Post | CloseAll | Stop
+Order: TypeAlias = Connect | Greet | Expect | Collect | Echo | Ask | Talk | Post | CloseAll | Stop

@@ -19,8 +19,16 @@ class TalkClient(Client):
         answer_ns: from the last step's text to the end of its answer.
     """
 
-    def __init__(self, tally: Tally, request: bytes, dialogue: Dialogue) -> None:
-        super().__init__(tally, request)
+    def __init__(
+        self,
+        tally: Tally,
+        request: bytes,
+        dialogue: Dialogue,
+        *,
+        is_timed: bool = False,
+        joint: int | None = None,
+    ) -> None:
+        super().__init__(tally, request, is_timed=is_timed, joint=joint)
         self.answer_ns = 0
         self._ping = dialogue.ping
         self._pong = client_frame(dialogue.pong)
@@ -29,6 +37,7 @@ class TalkClient(Client):
         self._begin(dialogue)
 
     def _begin(self, dialogue: Dialogue) -> None:
+        self._stride = 0  # an answer has a size of its own
         # Masked beforehand: the time from a text to its answer is the server's.
         self._steps = list(dialogue.steps)
         self._frames = [client_frame(step.text) if step.text else b"" for step in dialogue.steps]
@@ -48,10 +57,6 @@ class TalkClient(Client):
         self._asked_ns = time.monotonic_ns()
         if self._frames[0]:
             self.send(self._frames[0])
-
-    def received(self, size: int) -> None:
-        """Walk what was read: pings come between, of another size."""
-        self.walk(size)
 
     def text(self, payload: bytes, size: int) -> None:
         """Take the answer to a step; afterwards count."""

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 
 import uvloop
 
-from tests.load.generator.clients import AskClient, Client, EchoClient, Refused, Tally, TimedClient, client_frame
+from tests.load.generator.clients import AskClient, Client, EchoClient, Refused, Tally, client_frame
 from tests.load.generator.http_client import HttpClient
 from tests.load.generator.orders import (
     Ask,
@@ -28,6 +28,7 @@ from tests.load.generator.orders import (
     Echo,
     Echoed,
     Expect,
+    Greet,
     Order,
     Post,
     Posted,
@@ -35,9 +36,13 @@ from tests.load.generator.orders import (
     Stop,
     Talk,
 )
+from tests.load.generator.streams import StreamClient
 from tests.load.generator.talking import TalkClient
 
 HOST: Final = "127.0.0.1"
+
+LOOK_S: Final = 0.05
+"""How often is looked whether more has arrived; the time of the last arrival is known so well."""
 
 AnyClient = TypeVar("AnyClient")
 
@@ -57,6 +62,7 @@ class Worker:
         self._pipe = pipe
         self._tally = Tally()
         self._clients: list[Client] = []
+        self._expected: list[int] = []  # of each client; empty: the same of all
 
     async def run(self) -> None:
         """Carry out orders until :class:`~tests.load.generator.orders.Stop` or the end of the pipe."""
@@ -75,6 +81,8 @@ class Worker:
         match order:
             case Connect():
                 return await self._connect(order)
+            case Greet():
+                return await self._greet(order)
             case Expect():
                 return self._expect(order)
             case Collect():
@@ -94,11 +102,13 @@ class Worker:
     async def _connect(self, order: Connect) -> Connected:
         gate = asyncio.Semaphore(order.in_flight or len(order.requests) or 1)
         clients = [self._client(order, index) for index in range(len(order.requests))]
+        for client in clients:
+            client.is_mute = order.is_mute
         start = time.monotonic()
         opening = [_open(client, order.port, gate) for client in clients]
         result = await _accepted(clients, opening, order.deadline_s)
         result.wall_s = time.monotonic() - start
-        self._clients += [client for client in clients if client.is_open]
+        self._clients += [client for client in clients if client.is_open or client.is_mute]
         return result
 
     def _client(self, order: Connect, index: int) -> Client:
@@ -106,24 +116,34 @@ class Worker:
             return EchoClient(self._tally, order.requests[index])
         if order.kind == "ask":
             return AskClient(self._tally, order.requests[index])
-        if order.kind == "talk":
-            return TalkClient(self._tally, order.requests[index], order.dialogues[index])
-        is_timed = order.timed_every and index % order.timed_every == 0
-        return (TimedClient if is_timed else Client)(self._tally, order.requests[index])
+        is_timed = order.timed_every > 0 and index % order.timed_every == 0
+        if order.kind == "count":
+            return Client(self._tally, order.requests[index], is_timed=is_timed, joint=order.joint)
+        kind = StreamClient if order.kind == "stream" else TalkClient
+        said = order.dialogues[index]
+        return kind(self._tally, order.requests[index], said, is_timed=is_timed, joint=order.joint)
+
+    async def _greet(self, order: Greet) -> Connected:
+        mute = [client for client in self._clients if client.is_mute]
+        gate = asyncio.Semaphore(order.in_flight or len(mute) or 1)
+        return await _accepted(mute, [_greet(client, gate) for client in mute], order.deadline_s)
 
     def _expect(self, order: Expect) -> None:
-        self._clients = [client for client in self._clients if client.is_open]
+        if not order.by_client:  # else each has its place, and one that is gone is missed
+            self._clients = [client for client in self._clients if client.is_open or client.is_mute]
         for client in self._clients:
             client.reset()
-        self._tally.reset(order.frames_each * len(self._clients))
+        self._expected = order.by_client
+        self._tally.reset(sum(order.by_client) or order.each * sum(client.is_open for client in self._clients))
 
     async def _collect(self, order: Collect) -> Received:
         tally = self._tally
         done = asyncio.Event()
         tally.on_done = done.set
-        if tally.frames < tally.target:
+        end = time.monotonic() + order.deadline_s
+        while not tally.note_progress() and (left_s := end - time.monotonic()) > 0:
             with suppress(TimeoutError):
-                async with asyncio.timeout(order.deadline_s):
+                async with asyncio.timeout(min(LOOK_S, left_s)):
                     await done.wait()
         tally.on_done = lambda: None
         common = Counter(tally.faults).most_common(10)
@@ -132,14 +152,22 @@ class Worker:
         return Received(
             frames=tally.frames,
             expected=tally.target,
-            done_ns=tally.done_ns or time.monotonic_ns(),
+            done_ns=tally.done_ns or tally.last_ns,
             latencies_ns=tally.latencies_ns,
             lost=tally.lost,
+            skipped=tally.skipped,
             faults=faults,
         )
 
     def _uneven(self) -> list[str]:
-        """What is wrong if not every client got the same number of whole frames of one size."""
+        """What is wrong if not every client got what it was to get, in whole frames of one size."""
+        if self._expected:
+            pairs = zip(self._clients, self._expected, strict=True)
+            wrong = sum(client.frames != expected for client, expected in pairs)
+            return [f"{wrong} clients did not receive what was sent to them"] if wrong else []
+        if any(client.is_joined for client in self._clients):
+            different = {client.frames for client in self._clients}
+            return [f"clients received different numbers: {sorted(different)[:4]}"] if len(different) > 1 else []
         counts = {(client.frames, client.bytes) for client in self._clients}
         if len(counts) > 1:
             return [f"clients received different frames and bytes: {sorted(counts)[:4]}"]
@@ -246,6 +274,12 @@ async def _open(client: Client, port: int, gate: asyncio.Semaphore) -> str:
             await asyncio.get_running_loop().create_connection(partial(_itself, client), HOST, port)
         except OSError as exc:
             return type(exc).__name__
+        return await _opened(client)
+
+
+async def _greet(client: Client, gate: asyncio.Semaphore) -> str:
+    async with gate:
+        client.greet()
         return await _opened(client)
 
 
