@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, cast
 
@@ -90,6 +91,13 @@ class Subscriber:
     def unsubscribe(self, name: str | bytes) -> None:
         """Give a subscription back."""
         self._shard(name).unsubscribe(_bytes(name))
+
+    async def settle(self) -> None:
+        """Return once everything has been handed over that Redis had sent, on every shard, before this call.
+
+        A shard that is away has sent nothing. The caller sets the deadline.
+        """
+        await asyncio.gather(*(shard.settle() for shard in self._shards))
 
     def pause(self) -> None:
         """Stop reading; what is published waits in Redis, up to its output buffer limit."""
@@ -168,6 +176,10 @@ class _Shard:
             self._new.remove(name)
         elif self._burst is not None:
             self._burst.send(b"UNSUBSCRIBE", name)
+
+    async def settle(self) -> None:
+        if self._burst is not None and self._names:  # without a subscription the answer to a PING has another form
+            await self._burst.settle()
 
     def pause(self) -> None:
         self._paused = True
@@ -263,7 +275,7 @@ class _Shard:
         """Return when the connection has ended; end it when it stays silent."""
         while not burst.ended.done():
             heard = burst.heard
-            burst.send(b"PING")
+            burst.ping()
             await asyncio.wait([burst.ended], timeout=PING_INTERVAL_S)
             if burst.heard == heard and not self._paused and not burst.ended.done():
                 log.warning("redis.silent", silent_s=PING_INTERVAL_S)
@@ -285,6 +297,18 @@ class _Burst(asyncio.Protocol):
         self._reader = hiredis.Reader()
         self.heard = 0  # reads so far
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._pings: deque[asyncio.Future[None] | None] = deque()  # whose answers are on the way, in order
+
+    def ping(self, pong: asyncio.Future[None] | None = None) -> None:
+        """Ask Redis whether it is there; ``pong`` is done with its answer."""
+        self._pings.append(pong)
+        self.send(b"PING")
+
+    async def settle(self) -> None:
+        """Wait for an answer: what Redis sent before it has been read then, since it all comes in order."""
+        pong: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.ping(pong)
+        await asyncio.wait([pong, self.ended], return_when=asyncio.FIRST_COMPLETED)
 
     def send(self, *command: bytes) -> None:
         self._transport.write(hiredis.pack_command(cast("Any", command)))  # its stub allows tuples of one only
@@ -316,11 +340,18 @@ class _Burst(asyncio.Protocol):
                         payloads.append(reply[2])
                 elif reply[0] == b"subscribe":
                     self._on_confirmed(reply[1])
+                elif reply[0] == b"pong" or reply == b"PONG":
+                    self._answered()
         except Exception as exc:  # noqa: BLE001 - a broken stream cannot be resumed
             log.error("redis.stream_broken", error=repr(exc))
             self._transport.abort()
         if messages:
             self._on_messages(messages)
+
+    def _answered(self) -> None:
+        pong = self._pings.popleft() if self._pings else None
+        if pong is not None and not pong.done():
+            pong.set_result(None)  # seen from the event loop, when the messages of this read have been handed over
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.ended.done():

@@ -203,3 +203,35 @@ async def test_a_password_of_any_characters_authenticates(redis_server: RedisSer
     async with listening(url) as ear:
         await ear.subscribe("a")
         assert ear.subscriber.connected
+
+
+async def test_settle_returns_when_what_was_published_has_been_heard(redis_server: RedisServer) -> None:
+    """Whatever a publisher was answered for before the call; several may ask at once, and without subscriptions."""
+    async with listening(redis_server.url, redis_server.url) as ear, client(redis_server.url) as redis:
+        async with asyncio.timeout(DEADLINE_S):
+            await ear.subscriber.settle()
+            for name in ("a", "b", "c", "d"):
+                await ear.subscribe(name)
+            for number in range(1, 200):
+                for name in ("a", "b", "c", "d"):
+                    await redis.publish(name, b"x" * number)
+                await asyncio.gather(ear.subscriber.settle(), ear.subscriber.settle())
+                assert {len(ear.heard(name)) for name in ("a", "b", "c", "d")} == {number}
+
+
+async def test_settle_ends_with_the_connection(redis_server: RedisServer) -> None:
+    """Redis that goes amid it has sent all that it will."""
+    async with listening(redis_server.url) as ear:
+        await ear.subscribe("a")
+        redis_server.pause()
+        try:
+            settling = asyncio.create_task(ear.subscriber.settle())
+            await asyncio.sleep(0)
+            assert not settling.done()
+        finally:
+            redis_server.resume()
+        redis_server.stop()
+        async with asyncio.timeout(DEADLINE_S):
+            await settling
+            await wait_until_async(lambda: not ear.subscriber.connected)
+            await ear.subscriber.settle()

@@ -11,6 +11,7 @@ from clarion.server import reactor as _reactor
 _reactor.install()  # before anything below imports Twisted's reactor
 
 from clarion.server.connection import Connection  # noqa: E402
+from clarion.server.drain import DrainUnderWay  # noqa: E402
 from clarion.server.frames import binary_frame, chunk, text_frame  # noqa: E402
 from clarion.server.lifespan import StartupFailed  # noqa: E402
 from clarion.server.losses import Lost  # noqa: E402
@@ -21,6 +22,7 @@ from clarion.server.stream import HttpStream  # noqa: E402
 
 __all__ = [
     "Connection",
+    "DrainUnderWay",
     "HttpStream",
     "Lost",
     "ReactorUnsuitable",

@@ -242,6 +242,10 @@ class Application:
             headers = (("Retry-After", "1"),)
             self._refuse(Refusal.DRAINING, HTTPStatus.SERVICE_UNAVAILABLE, "the server is restarting", headers)
 
+    def drain_wait(self) -> bool:
+        """Tell whether the application works on a message: it may still answer."""
+        return not self._inbox.is_idle and self._phase is Phase.ACCEPTED
+
     def wake(self) -> None:
         """The application did not leave in time after the disconnect."""
         if self._task is not None and not self._task.done():

@@ -26,7 +26,10 @@ class Cli(CommandLineInterface):
         add("--backlog", type=int, default=4096, help="Connections that may wait to be accepted (default 4096)")
         add("--max-connections", type=int, help="WebSockets and HTTP streams at once; more are answered with 503")
         add("--max-queued-bytes", type=int, default=2**20, help="Bytes that may wait for one client (default 1 MiB)")
-        add("--drain", type=float, default=10.0, help="Seconds that SIGTERM waits for clients and handlers")
+        add("--drain-wait", type=float, default=0.0, help="Seconds that SIGTERM still accepts clients (default 0)")
+        add("--drain", type=float, default=10.0, help="Seconds over which clients are then sent away (default 10)")
+        add("--drain-grace", type=float, default=10.0, help="Seconds for what is unfinished after that (default 10)")
+        add("--shed-share", type=_share, default=0.5, help="Share of the clients that SIGUSR2 sends away (default 0.5)")
         add("--reuse-port", action="store_true", help="Set SO_REUSEPORT, so that several processes share a port")
         # Five seconds from the TCP connect cut 2,716 of 4,000 clients that came at once; a detached session is cut
         # by age only when the option is given.
@@ -51,6 +54,14 @@ class Cli(CommandLineInterface):
             sys.exit(f"cannot start: {exc}")
 
 
+def _share(text: str) -> float:
+    """A number over 0 and at most 1."""
+    share = float(text)
+    if not 0 < share <= 1:
+        raise ValueError(text)
+    return share
+
+
 def _server(options: argparse.Namespace, daphnes: dict[str, Any]) -> Server:
     if not options.access_log:
         daphnes["action_logger"] = None  # daphne's default writes a line a request to stdout
@@ -59,7 +70,10 @@ def _server(options: argparse.Namespace, daphnes: dict[str, Any]) -> Server:
         backlog=options.backlog,
         max_connections=options.max_connections,
         max_queued_bytes=options.max_queued_bytes,
+        drain_wait_s=options.drain_wait,
         drain_s=options.drain,
+        drain_grace_s=options.drain_grace,
+        shed_share=options.shed_share,
         reuse_port=options.reuse_port,
     )
 

@@ -64,15 +64,25 @@ class Connection(Writer):
         """End it because of a fault: the session's, or the peer's."""
         raise NotImplementedError
 
-    def drain(self) -> None:
-        """Let the session say goodbye (its optional ``drain()``), and close with 1012 what it leaves open."""
-        goodbye = getattr(self._session, "drain", None)
-        if goodbye is not None:
-            try:
+    def drain(self, *, is_last: bool) -> bool:
+        """Let the session say goodbye (its optional ``drain()``), and close with 1012 what it leaves open.
+
+        Args:
+            is_last: do not wait for answers that the session still owes (its optional ``drain_wait()``).
+
+        Returns:
+            Whether the client was told; if not, ask again soon.
+        """
+        session = self._session
+        try:
+            if not is_last and (wait := getattr(session, "drain_wait", None)) is not None and wait():
+                return False
+            if (goodbye := getattr(session, "drain", None)) is not None:
                 goodbye()
-            except Exception:  # the other sessions are to be told all the same
-                log.exception("a session failed on the drain")
+        except Exception:  # the client is to be told all the same
+            log.exception("a session failed on the drain")
         self.close(CloseCode.SERVICE_RESTART, "the server is restarting")
+        return True
 
     def schedule(self, timer: Sleeper, delay_s: float) -> None:
         """Call ``timer.wake()`` from the event loop after a delay, in place of what was scheduled for it before.
@@ -126,7 +136,10 @@ class Connection(Writer):
 
     def wake(self) -> None:
         """Do what is due on the wheel."""
-        if self._ended:
+        if self._ended and self._backlog is not None:
+            # A large reply stands before the end, and goes out as long as it moves: the backlog sees to that.
+            self._shared.wheel.schedule(self, CLOSE_TIMEOUT_S)
+        elif self._ended:
             # A client that does not read keeps a closed connection for ever (trap 5).
             self.lose(Lost.END_NOT_TAKEN)
         else:

@@ -90,7 +90,7 @@ class HttpRequest(WebRequest):
         if (why := server.why_refused) is not None:
             server.count_refused()
             self._refuse(why)
-            stream.refuse(session, CloseCode.SERVICE_RESTART if server.draining else CloseCode.TRY_AGAIN_LATER)
+            stream.refuse(session, CloseCode.TRY_AGAIN_LATER if server.listens else CloseCode.SERVICE_RESTART)
             return
         if server.action_logger:
             stream.access = self._access_log(stream.client, int(message["status"]))

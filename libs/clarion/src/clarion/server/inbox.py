@@ -35,6 +35,11 @@ class Inbox:
         """Reading may go on: not at the first place that falls free, or each message would stop and start it."""
         return len(self._messages) <= self._size // 2
 
+    @property
+    def is_idle(self) -> bool:
+        """The application has taken everything, and waits for more: what it was asked is answered."""
+        return not self._messages and bool(self._waiters)
+
     def put(self, message: dict[str, Any]) -> None:
         """Append a message and wake one who waits."""
         self._messages.append(message)

@@ -101,8 +101,8 @@ def _text(event: dict[str, Any]) -> str:
     return formatEvent(event) or "an error in the reactor"
 
 
-def exit_now(signum: int, _frame: object = None) -> None:
-    """Leave at once, without drain: the answer to a second signal (trap 39)."""
-    log.warning("second signal %d: exiting at once", signum)
+def exit_now(signum: int) -> None:
+    """Leave at once, without drain: the answer to a third signal (trap 39)."""
+    log.warning("signal %d once more: exiting at once", signum)
     logging.shutdown()
     os._exit(128 + signum)

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import inspect
 import logging
+import signal
 import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -14,6 +15,7 @@ from typing import Any
 from daphne.server import Server as DaphneServer
 from twisted.internet import defer
 from twisted.internet import reactor as twisted_reactor
+from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import ISSLTransport
 from twisted.logger import STDLibLogObserver, globalLogBeginner
 from twisted.web.http import HTTPChannel
@@ -22,7 +24,7 @@ from websockets.frames import CloseCode
 from clarion.server import listening, transports
 from clarion.server.asgi import Application
 from clarion.server.budget import Budget
-from clarion.server.drain import drain
+from clarion.server.drain import Drain, DrainUnderWay
 from clarion.server.handshake import Negotiator, Refused, refusal, scope_of
 from clarion.server.http import RETRY_AFTER_S, Factory
 from clarion.server.inbox import Inbox
@@ -57,7 +59,10 @@ class Server(DaphneServer):
         max_large_bytes: what may wait for one socket of replies that it has asked for (``Connection.write_large``).
         max_process_queued_bytes: both, for all sockets together.
         max_inbound: messages that may wait for an ASGI application before its socket is not read any more.
-        drain_s: how long SIGTERM waits for close handshakes and handlers.
+        drain_wait_s: how long new connections are still accepted after SIGTERM, until the balancer knows.
+        drain_s: over which clients are told that they have to go, at a pace (fewer than 100 a second need less time).
+        drain_grace_s: how long after the last one was told close handshakes, replies and handlers may take.
+        shed_share: the share of the connections that SIGUSR2 sends away.
         backlog: connections that may wait to be accepted (the kernel caps it at ``net.core.somaxconn``).
         reuse_port: let several processes listen on one port.
 
@@ -74,7 +79,10 @@ class Server(DaphneServer):
         max_large_bytes: int = 64 * 2**20,
         max_process_queued_bytes: int = 256 * 2**20,
         max_inbound: int = 64,
+        drain_wait_s: float = 0.0,
         drain_s: float = 10.0,
+        drain_grace_s: float = 10.0,
+        shed_share: float = 0.5,
         backlog: int = 4096,
         reuse_port: bool = False,
         **options: Any,
@@ -87,11 +95,13 @@ class Server(DaphneServer):
         if max_message_bytes is not None:
             self.websocket_max_message_size = max_message_bytes
         self.max_connections = max_connections
-        self.drain_s = drain_s
+        self.shed_share = shed_share
         self.backlog = backlog
         self.reuse_port = reuse_port
-        self.draining = False
+        self.listens = True  # False once nothing is taken on any more
+        self.draining = False  # before that: it is about to leave
         self.on_drain: list[Callable[[], object]] = []
+        self.on_goodbye: list[Callable[[], Awaitable[object]]] = []  # see Pace
         self.on_shutdown: list[Callable[[], Awaitable[None]]] = []
         self.ports: list[Any] = []
         self.connections: dict[Any, dict[str, Any]] = {}  # daphne's table: HTTP requests only (trap 27)
@@ -119,6 +129,7 @@ class Server(DaphneServer):
             detached_lifetime_s=None if websocket_timeout is None else _limit(websocket_timeout),
             app_close_timeout_s=self.application_close_timeout,
         )
+        self._drain = Drain(self, wait_s=drain_wait_s, over_s=drain_s, grace_s=drain_grace_s)
 
     # Lifecycle
 
@@ -150,6 +161,8 @@ class Server(DaphneServer):
         reactor.callWhenRunning(_freeze)
         if self.ready_callable:
             self.ready_callable()
+        if self.signal_handlers:
+            signal.signal(signal.SIGUSR2, lambda *_: loop.call_soon_threadsafe(self._shed_by_signal))
         reactor.run(installSignalHandlers=self.signal_handlers)
 
     def _listen(self) -> None:
@@ -178,7 +191,29 @@ class Server(DaphneServer):
 
     def kill_all_applications(self) -> defer.Deferred[Any]:
         """Drain; the reactor stops when the returned Deferred fires (trap 38)."""
-        return defer.Deferred.fromFuture(self.shared.loop.create_task(drain(self)))
+        return defer.Deferred.fromFuture(self.shared.loop.create_task(self._drain.run()))
+
+    def leave(self) -> None:
+        """Drain and end, as on SIGTERM; on the event loop.
+
+        Raises:
+            DrainUnderWay: it is leaving already.
+        """
+        self._drain.is_asked_for = True
+        try:
+            reactor.stop()
+        except ReactorNotRunning:
+            raise DrainUnderWay from None
+
+    def shed(self, share: float) -> int:
+        """Send a share of the clients away and serve on; see :meth:`Drain.shed`."""
+        return self._drain.shed(share)
+
+    def _shed_by_signal(self) -> None:
+        try:
+            self.shed(self.shed_share)
+        except DrainUnderWay:
+            log.warning("SIGUSR2 is ignored: clients are being sent away already")
 
     def running_applications(self) -> list[asyncio.Future[Any]]:
         """Return the tasks of all applications that have not returned."""
@@ -200,7 +235,7 @@ class Server(DaphneServer):
     @property
     def why_refused(self) -> str | None:
         """Why no connection is taken on now, if so."""
-        if self.draining:
+        if not self.listens:
             return "the server is restarting"
         full = self.max_connections is not None and len(self.shared.sockets) >= self.max_connections
         return "too many connections" if full else None

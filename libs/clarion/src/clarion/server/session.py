@@ -3,8 +3,12 @@
 No task runs while these are called: ``asyncio.current_task()`` is None, ``asyncio.timeout`` fails, and a task made here
 needs a strong reference of the session's own (trap 44).
 
-A session may also have ``drain()``, without arguments: called when the server leaves, so that it can say goodbye in its
-own words (write, then close with its own code). What is still open when it returns is closed with 1012.
+A session may also have two methods for the case that the server wants its client to go elsewhere:
+
+- ``drain_wait() -> bool``: take no new work, and tell whether answers are under way that the client is still to get.
+  While it returns True it is asked again, many times a second, for five seconds at most.
+- ``drain()``: say goodbye in its own words (write, then close with its own code). What is still open when it returns is
+  closed with 1012.
 """
 
 from __future__ import annotations

@@ -170,12 +170,13 @@ class WebSocket(Connection):
             self._flush()
             self._closing()
 
-    def drain(self) -> None:
-        """Close with 1012, whatever the state."""
+    def drain(self, *, is_last: bool) -> bool:
+        """Close with 1012, or refuse; see :meth:`Connection.drain`."""
         if not self.is_waiting:
-            super().drain()
-        elif self._driver is not None:
+            return super().drain(is_last=is_last)
+        if self._driver is not None:
             self._driver.drain()
+        return True
 
     def _flush(self) -> None:
         """Send what the protocol wants to say: Close frames, pongs, the end of the stream."""

@@ -25,6 +25,7 @@ Query = dict[str, str]
 JOURNAL: dict[str, list[Any]] = defaultdict(list)
 GATES: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
 SESSIONS: dict[str, Recorder] = {}
+LATE: list[tuple[str, str]] = []  # messages on their way to sessions
 TASKS: set[asyncio.Task[Any]] = set()
 MARKERS: weakref.WeakSet[Marker] = weakref.WeakSet()
 MARKER: contextvars.ContextVar[Marker | None] = contextvars.ContextVar("MARKER", default=None)
@@ -83,11 +84,16 @@ class Recorder:
 
 
 class Leaving(Recorder):
-    """A session with a goodbye of its own: "says" one, "waits" with its end, or "raises"."""
+    """A session with a goodbye of its own: "says" one, "waits" with its end, "raises", or "owes" an answer."""
 
     def __init__(self, connection: Any, name: str, how: str) -> None:
         super().__init__(connection, name)
         self.how = how
+
+    def drain_wait(self) -> bool:
+        if self.how == "owes" and ["asked"] not in JOURNAL[self.name]:
+            JOURNAL[self.name].append(["asked"])
+        return self.how == "owes" and not GATES[self.name].is_set()
 
     def drain(self) -> None:
         print(f"{self.name}: drain", flush=True)
@@ -361,6 +367,16 @@ async def slow_end(scope: Scope, receive: Receive, send: Send, query: Query) -> 
         raise
 
 
+async def slow_answer(scope: Scope, receive: Receive, send: Send, query: Query) -> None:
+    """Answer each message, after a while."""
+    await receive()
+    await send(accept(scope))
+    while (message := await receive())["type"] == "websocket.receive":
+        JOURNAL[query["name"]].append(["working"])
+        await asyncio.sleep(float(query["seconds"]))
+        await send({"type": "websocket.send", "text": f"answer to {message['text']}"})
+
+
 async def show_scope(scope: Scope, receive: Receive, send: Send, query: Query) -> None:
     """Send the scope to the client, as JSON."""
     await receive()
@@ -427,6 +443,7 @@ ENDPOINTS = {
     "sender": sender,
     "cancelling": cancelling,
     "slow_end": slow_end,
+    "slow_answer": slow_answer,
     "scope": show_scope,
     "offer": offer,
 }
@@ -513,3 +530,14 @@ def prepare(server: Any) -> None:
 
     server.on_drain.append(lambda: print(f"on_drain: draining={server.draining}", flush=True))
     server.on_shutdown.append(stop_subscriber)
+    server.on_goodbye.append(deliver_late)
+
+
+async def deliver_late() -> None:
+    """Deliver what is "on its way", as a hub that asks Redis for what was published; or hang."""
+    if GATES["hang"].is_set():
+        await asyncio.sleep(60)
+    await asyncio.sleep(0.01)
+    while LATE:
+        name, message = LATE.pop()
+        SESSIONS[name].connection.write(text_frame(message.encode()))

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from apps import BUSY, GATES, JOURNAL, MARKERS, SESSIONS, TASKS, TURN, Recorder, framed
+from apps import BUSY, GATES, JOURNAL, LATE, MARKERS, SESSIONS, TASKS, TURN, Recorder, framed
 
 OPERATIONS: dict[str, Callable[..., Any]] = {}
 
@@ -329,3 +329,21 @@ def scheduled() -> int:
 @operation
 def queued(names: list[str]) -> int:
     return sum(SESSIONS[name].connection.queued_bytes for name in names)
+
+
+@operation
+def publish_late(name: str, text: str) -> None:
+    """Have a message on its way to a session: it arrives when `on_goodbye` is asked for it."""
+    LATE.append((name, text))
+
+
+@operation
+def shed(share: float) -> int:
+    """Send a share of the clients away."""
+    return int(running_server().shed(share))
+
+
+@operation
+def leave() -> None:
+    """Drain and end."""
+    running_server().leave()

@@ -67,7 +67,7 @@ def test_shutdown_waits_for_what_is_queued(start: Callable[..., ServerProcess], 
 
 def test_shutdown_ends_by_its_deadline(start: Callable[..., ServerProcess], name: str) -> None:
     """Traps 37 and 38: neither a stalled client nor an endless handler holds the drain past its deadline."""
-    server = start("--drain", "2", "--application-close-timeout", "60")
+    server = start("--drain", "0", "--drain-grace", "2", "--application-close-timeout", "60")
     server.dial(receive_buffer=4096).open(f"/ws/detach?name={name}")
     server.control("fill", name=name, size=60_000)
     server.open(f"/ws/slow_end?name={name}&seconds=60")
