@@ -40,8 +40,14 @@ class GatewayEnv(PagesEnv):
     """Bytes of replies that one client has asked for and that may wait for it, beside the former."""
     process_queued_bytes_max: int = Field(default=256 * 2**20, ge=2**20)
     """Both, for all clients of the process together."""
+    drain_wait_s: float = Field(default=0.0, ge=0, le=3600)
+    """How long after SIGTERM clients are still accepted, while readiness says no: until the balancer knows."""
     drain_s: float = Field(default=10.0, ge=0, le=3600)
-    """How long SIGTERM waits for clients and handlers."""
+    """Over which clients are sent away, at an even pace; so few that 100 a second suffice are in less."""
+    drain_grace_s: float = Field(default=10.0, ge=0, le=3600)
+    """How long after the last one was told close handshakes and replies under way may take."""
+    shed_share: float = Field(default=0.5, gt=0, le=1)
+    """The share of the clients that SIGUSR2 sends away."""
 
     @field_validator("rpc_modules", mode="before")
     @classmethod

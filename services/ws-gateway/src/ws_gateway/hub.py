@@ -263,6 +263,15 @@ class Hub:
         self._listeners[name.encode()] = handler
         self._subscriber.subscribe(name)
 
+    async def settle(self) -> None:
+        """Return once everything that Redis had sent before this call is written, or is being written in slices."""
+        await self._subscriber.settle()
+
+    def is_writing(self, channel: str) -> bool:
+        """Whether a message is being written to a channel's members in slices: some may not have it yet."""
+        group = self._group(channel)
+        return group is not None and group.writing
+
     def channels(self) -> dict[str, int]:
         """Every channel that has members here, with their number."""
         return {group.channel: group.size for group in self._groups.values() if group.size}

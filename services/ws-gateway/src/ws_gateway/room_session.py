@@ -82,6 +82,10 @@ class RoomSession:
         self._is_closed = True
         self._gateway.hub.leave(self._admission.channel, self, self._wire)
 
+    def drain_wait(self) -> bool:
+        """The server wants the client gone: tell whether it is still to get something."""
+        return bool(self._publishing) or self._gateway.hub.is_writing(self._admission.channel)
+
     def position_lost(self, channel: str) -> None:
         """Say that publications were lost; see :class:`ws_gateway.wires.PositionedMember`."""
         self._connection.close(RoomCloseCode.POSITION_LOST, "messages were lost: reload, then join without since")

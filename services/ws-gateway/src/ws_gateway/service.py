@@ -13,6 +13,7 @@ from daphne.endpoints import build_endpoint_description_strings
 from clarion.internal import Handler, InternalServer, health_routes, loop_check
 from clarion.server import ReactorUnsuitable, Server, StartupFailed
 from ws_gateway.asgi import application, gateway  # sets Django up
+from ws_gateway.drain_requests import DrainRequests
 from ws_gateway.env import GatewayEnv, env
 from ws_gateway.gateway import Gateway
 from ws_gateway.health import ready_checks
@@ -29,6 +30,7 @@ def run() -> int:
     """Serve until SIGTERM, then drain. Returns the process's exit code."""
     server = server_make(env)
     server.on_drain.append(gateway.drain_begin)
+    server.on_goodbye.append(gateway.hub.settle)
     try:
         internal = InternalServer(env.internal_host, env.internal_port, routes(gateway, server))
     except OSError as exc:
@@ -60,7 +62,10 @@ def server_make(env: GatewayEnv) -> Server:
         max_queued_bytes=env.queued_bytes_max,
         max_large_bytes=env.large_bytes_max,
         max_process_queued_bytes=env.process_queued_bytes_max,
+        drain_wait_s=env.drain_wait_s,
         drain_s=env.drain_s,
+        drain_grace_s=env.drain_grace_s,
+        shed_share=env.shed_share,
         backlog=env.backlog,
     )
 
@@ -76,4 +81,7 @@ def endpoints(bind: str) -> list[str]:
 def routes(gateway: Gateway, server: Server) -> dict[str, Handler]:
     """What the internal port answers."""
     loop = {"loop": loop_check(server.shared.loop)}
-    return health_routes(live=loop, ready={**ready_checks(gateway), **loop})
+    return {
+        **health_routes(live=loop, ready={**ready_checks(gateway), **loop}),
+        "POST /drain": DrainRequests(server).answer,
+    }

@@ -167,6 +167,12 @@ class Client:
         self.session.closed()
         self.run()
 
+    def drain_wait(self) -> bool:
+        """The server wants the client gone: take no new command; tell whether it is still to get something."""
+        session, hub = self.session, self._gateway.hub
+        session.is_leaving = True
+        return session.owes_answers or any(map(hub.is_writing, session.subscriptions))
+
     def drain(self) -> None:
         """The server leaves: come back elsewhere."""
         self.session.close(DisconnectCode.SHUTDOWN)

@@ -100,6 +100,7 @@ class Session:
     Attributes:
         user: the user id; "" is anonymous. Meaningful once ``is_connected``.
         info: ``conn_info``: what others see of the connection.
+        is_leaving: the client is about to be sent away: what it has asked for is answered, nothing more is taken.
         subscriptions: by channel.
         waiting: commands by the channel whose subscribe they wait for; under "" those that wait for the connect.
         paging: channels whose history the client is reading from a position on.
@@ -110,8 +111,9 @@ class Session:
 
     __slots__ = (
         "_allowance", "_allowed_at", "_errors", "_outs", "_under_way", "client", "connect_id", "due", "expires_at",
-        "first_ping", "has_origin", "info", "is_closed", "is_connected", "may_use_cookie", "now", "paging", "ping_due",
-        "pong_due", "rules", "server_joins", "session", "started_at", "subscriptions", "unwanted", "user", "waiting",
+        "first_ping", "has_origin", "info", "is_closed", "is_connected", "is_leaving", "may_use_cookie", "now",
+        "paging", "ping_due", "pong_due", "rules", "server_joins", "session", "started_at", "subscriptions",
+        "unwanted", "user", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -137,6 +139,7 @@ class Session:
         self.info: Any = None
         self.is_connected = False
         self.is_closed = False
+        self.is_leaving = False
         self.connect_id = 0
         self.now = self.started_at = now
         self.expires_at = 0.0
@@ -188,7 +191,7 @@ class Session:
         """Take one command of the client."""
         self.now = now
         self.pong_due = 0.0  # whatever it says, it is alive
-        if self.is_closed:
+        if self.is_closed or self.is_leaving:
             return
         request = request_of(command)
         if request is None and not command.id:
@@ -307,6 +310,11 @@ class Session:
     def finish(self) -> None:
         """It was answered."""
         self._under_way -= 1
+
+    @property
+    def owes_answers(self) -> bool:
+        """Whether commands of the client wait for an answer."""
+        return self._under_way > 0 or bool(self.waiting)
 
     def resume(self, channel: str) -> None:
         """Take the commands that waited for a channel."""
