@@ -67,6 +67,7 @@ _PACKAGES: Final = {
 PARTS: Final = [
     *(Part("unit", package, "tests/unit", settings) for package, settings in _PACKAGES.items()),
     Part("unit", ".", "tests/deploy"),
+    Part("unit", ".", "k8s/tests"),
     *(Part("integration", package, "tests/integration", settings, 900) for package, settings in _PACKAGES.items()),
     Part("integration", ".", "tests/contract", limit_s=600),
     Part("e2e", ".", "tests/e2e", limit_s=1500),
