@@ -86,6 +86,10 @@ class RoomSession:
         """The server wants the client gone: tell whether it is still to get something."""
         return bool(self._publishing) or self._gateway.hub.is_writing(self._admission.channel)
 
+    def slow(self) -> None:
+        """Say that too much waits: come back and recover."""
+        self._connection.close(RoomCloseCode.SLOW, "this client reads too slowly")
+
     def position_lost(self, channel: str) -> None:
         """Say that publications were lost; see :class:`ws_gateway.wires.PositionedMember`."""
         self._connection.close(RoomCloseCode.POSITION_LOST, "messages were lost: reload, then join without since")

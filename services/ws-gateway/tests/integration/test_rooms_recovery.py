@@ -14,6 +14,7 @@ import pytest
 from redis import Redis
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
+from clarion.codes import RoomCloseCode
 from clarion.names import redis_meta, redis_stream
 from clarion.publisher import Publisher
 from tests.support.redis_server import RedisServer
@@ -233,7 +234,7 @@ def narrow_socket(gateway: GatewayProcess) -> socket:
 async def test_who_was_too_slow_comes_back_and_misses_nothing(
     gateway: GatewayProcess, channel: str, shared_redis_url: str
 ) -> None:
-    """Cut with more than 1 MiB waiting; 15 MB of what it missed then come at its own pace, live ones behind them."""
+    """Over 1 MiB waits: told so by 4408; 15 MB that it missed then come at its own pace, live ones behind them."""
     reader = RoomReader(channel)
     slow = await reader.open(gateway, max_queue=1, sock=narrow_socket(gateway))
     for number in range(250):
@@ -241,7 +242,7 @@ async def test_who_was_too_slow_comes_back_and_misses_nothing(
     name = f"{gateway.prefix}__group__{channel}"
     with Redis.from_url(shared_redis_url) as redis:
         await wait_until_async(lambda: redis.pubsub_numsub(name)[0][1] == 0, what="the slow client is cut")
-    assert await reader.take_all(slow) is None  # 1006
+    assert await reader.take_all(slow) == RoomCloseCode.SLOW
     assert 0 < len(reader.taken) < 250
     back = await reader.open(gateway, max_queue=1, sock=narrow_socket(gateway))
     for number in range(250, 270):

@@ -137,7 +137,7 @@ class Application:
         queued = self._socket.queued_bytes
         if queued and queued + len(frame) > self._shared.max_queued_bytes:
             await self._room(len(frame))
-        if not self._socket.open:
+        if not self._socket.open or self._socket.is_slow:
             raise Disconnected("the WebSocket is closed")
         self._socket.write(frame)
 
@@ -148,7 +148,7 @@ class Application:
         stalled_s = 0.0
         while socket.open and (queued := socket.queued_bytes) and queued + size > self._shared.max_queued_bytes:
             if stalled_s >= WRITE_STALL_S:
-                socket.lose(Lost.SLOW)
+                socket.too_slow()
                 break
             await asyncio.sleep(WRITE_POLL_S)
             stalled_s = 0.0 if queued < least else stalled_s + WRITE_POLL_S

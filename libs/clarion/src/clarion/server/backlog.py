@@ -82,10 +82,7 @@ class Backlog:
         self._total_bytes += size
 
     def add_later(self, data: bytes) -> None:
-        """Put an ordinary write behind the large replies."""
-        if self.later_bytes and self.later_bytes + len(data) > self._shared.max_queued_bytes:
-            self._writer.lose(Lost.SLOW)
-            return
+        """Put an ordinary write behind the large replies; the writer looks that it may."""
         self._items.append((data, False))
         self.later_bytes += len(data)
         self._total_bytes += len(data)

@@ -11,6 +11,7 @@ from clarion.server.losses import Lost
 if TYPE_CHECKING:
     from clarion.server.wheel import Wheel
 
+
 log = logging.getLogger("clarion.server")
 
 SETTLE_S: Final = 1.0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from websockets.frames import CloseCode
 
 from clarion.server.losses import Lost
-from clarion.server.writer import Writer, call_soon
+from clarion.server.writer import IS_SLOW, SAYS_SO, Writer, call_soon
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,6 +83,24 @@ class Connection(Writer):
             log.exception("a session failed on the drain")
         self.close(CloseCode.SERVICE_RESTART, "the server is restarting")
         return True
+
+    def say_slow(self) -> None:
+        """Let the session say goodbye (its optional ``slow()``), and close with 1013 what it leaves open.
+
+        It goes out behind what waits: who reads at all learns why. The rest is reset after the five seconds of every
+        end, and learns it by recovery.
+        """
+        if self._transport is None:
+            return
+        self._slow = SAYS_SO
+        goodbye = getattr(self._session, "slow", None)
+        if goodbye is not None:
+            try:
+                goodbye()
+            except Exception:  # the client is to be told all the same
+                log.exception("a session failed on its slow()")
+        self.close(CloseCode.TRY_AGAIN_LATER, "it reads too slowly")
+        self._slow = IS_SLOW
 
     def schedule(self, timer: Sleeper, delay_s: float) -> None:
         """Call ``timer.wake()`` from the event loop after a delay, in place of what was scheduled for it before.

@@ -151,8 +151,7 @@ class Factory(HTTPFactory):
 
     def buildProtocol(self, addr: Any) -> FirstBytes:  # noqa: N802
         """Build the protocol of a connection that has not said anything yet."""
-        shared = self.server.shared
-        return FirstBytes(shared, self.server.head_timeout_s, self.server.begin_websocket, self.begin_http)
+        return FirstBytes(self.server)
 
     def begin_http(self, transport: Any, data: bytes) -> None:
         """Give a connection with its first bytes to daphne's HTTP protocol."""

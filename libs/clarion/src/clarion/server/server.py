@@ -24,6 +24,7 @@ from websockets.frames import CloseCode
 from clarion.server import listening, transports
 from clarion.server.asgi import Application
 from clarion.server.budget import Budget
+from clarion.server.doorway import Doorway
 from clarion.server.drain import Drain, DrainUnderWay
 from clarion.server.handshake import Negotiator, Refused, refusal, scope_of
 from clarion.server.http import RETRY_AFTER_S, Factory
@@ -130,6 +131,9 @@ class Server(DaphneServer):
             app_close_timeout_s=self.application_close_timeout,
         )
         self._drain = Drain(self, wait_s=drain_wait_s, over_s=drain_s, grace_s=drain_grace_s)
+        # Two lines: a health check does not wait behind four thousand handshakes.
+        self.websocket_door = Doorway(self.shared.loop)
+        self.http_door = Doorway(self.shared.loop)
 
     # Lifecycle
 

@@ -9,6 +9,9 @@ A session may also have two methods for the case that the server wants its clien
   While it returns True it is asked again, many times a second, for five seconds at most.
 - ``drain()``: say goodbye in its own words (write, then close with its own code). What is still open when it returns is
   closed with 1012.
+
+And ``slow()``, when more waits for the client than may: say so in its own words, behind what waits. What is still open
+when it returns is closed with 1013.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextvars
 import logging
 from errno import EAGAIN, ENOBUFS, EWOULDBLOCK
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from clarion.server.backlog import Backlog
 from clarion.server.losses import Lost
@@ -21,6 +21,11 @@ log = logging.getLogger("clarion.server")
 
 _FULL = frozenset((EAGAIN, EWOULDBLOCK, ENOBUFS))
 
+# How a connection keeps up.
+KEEPS_UP: Final = 0
+IS_SLOW: Final = 1  # too much waits: what is written is dropped
+SAYS_SO: Final = 2  # its goodbye may wait behind it, whatever the limit
+
 
 class Writer:
     """Writes to one transport.
@@ -30,7 +35,7 @@ class Writer:
             is seen or sent or the socket is lost.
     """
 
-    __slots__ = ("_backlog", "_fast", "_shared", "_socket", "_transport", "open")
+    __slots__ = ("_backlog", "_fast", "_shared", "_slow", "_socket", "_transport", "open")
 
     def __init__(self, shared: Shared) -> None:
         self.open = False
@@ -43,6 +48,7 @@ class Writer:
         # `socket.send` while the connection is open and nothing waits, else None: the one check of `write`.
         self._fast: Callable[[bytes], int] | None = None
         self._backlog: Backlog | None = None  # while a large reply is under way
+        self._slow = KEEPS_UP
 
     @property
     def queued_bytes(self) -> int:
@@ -65,8 +71,9 @@ class Writer:
         """Write ready bytes (:func:`~clarion.server.text_frame`): at once if nothing waits, else behind it.
 
         Nothing happens unless the connection is open. A write that would make more than ``max_queued_bytes`` wait
-        gives the connection up: ``session.closed(1006)`` follows from the event loop, never from inside this call.
-        (One write may be larger than the limit, if nothing waits before it.)
+        is dropped and ends the connection: from the event loop, never from inside this call, the session is asked to
+        say goodbye (:meth:`clarion.server.connection.Connection.say_slow`). (One write may be larger than the limit,
+        if nothing waits before it.)
         """
         send = self._fast
         if send is None:
@@ -113,10 +120,28 @@ class Writer:
         if transport is None:
             return
         log.debug("connection given up: %s %s", why, detail)
-        self._shared.lost[why] += 1
+        if not self._slow:  # else it was counted then
+            self._shared.lost[why] += 1
         self._release()
         # The reactor does it later, so nobody's `connectionLost` runs inside a loop over members (trap 10).
         transport.abortConnection()
+
+    def too_slow(self) -> None:
+        """End the connection of a client that reads too slowly, from the event loop; until then writes are dropped."""
+        if not self._slow:
+            self._slow = IS_SLOW
+            self._fast = None
+            self._shared.lost[Lost.SLOW] += 1
+            call_soon(self._shared, self.say_slow)
+
+    def say_slow(self) -> None:
+        """Say goodbye, behind what waits."""
+        raise NotImplementedError
+
+    @property
+    def is_slow(self) -> bool:
+        """Too much waits: what is written is dropped, and the end is near."""
+        return self._slow != KEEPS_UP
 
     # Inside
 
@@ -136,7 +161,7 @@ class Writer:
 
     def _write_behind(self, data: bytes) -> None:
         """Write where something may wait, or where only the transport may write (TLS)."""
-        if not self.open:
+        if not self.open or self._slow == IS_SLOW:
             return
         if self._socket is not None and not self.queued_bytes:
             self._shared.budget.forget(self)
@@ -150,17 +175,21 @@ class Writer:
         if transport is None or not data:
             return
         self._fast = None
-        if self._backlog is not None:  # behind it, or it would overtake a large reply (trap 51)
-            self._backlog.add_later(data)
+        backlog = self._backlog
+        queued = self.queued_bytes if backlog is None else backlog.later_bytes
+        if self._slow != SAYS_SO:
+            # Every write counts, pongs too: a client that pings and does not read queued 83 MB of them (trap 21).
+            if queued and queued + len(data) > self._shared.max_queued_bytes:
+                self.too_slow() if self.open else self.lose(Lost.SLOW)
+                return
+            if self._slow:
+                return
+        if backlog is not None:  # behind it, or it would overtake a large reply (trap 51)
+            backlog.add_later(data)
             self._note()
-            return
-        # Every write counts, pongs too: a client that pings and does not read queued 83 MB of them (trap 21).
-        queued = self.queued_bytes
-        if queued and queued + len(data) > self._shared.max_queued_bytes:
-            self.lose(Lost.SLOW)
-            return
-        transport.write(data)
-        self._shared.budget.note(self, queued + len(data))
+        else:
+            transport.write(data)
+            self._shared.budget.note(self, queued + len(data))
 
     def _note(self) -> None:
         if self._transport is not None:

@@ -103,6 +103,13 @@ class Leaving(Recorder):
         if self.how == "says":
             self.connection.close(4100, "own words")
 
+    def slow(self) -> None:
+        if self.how == "raises":
+            raise RuntimeError("raised by slow()")
+        self.connection.write(framed(self.connection, b"too slow"))
+        if self.how == "says":
+            self.connection.close(4200, "own words")
+
     def closed(self, code: int) -> None:
         super().closed(code)
         print(f"{self.name}: closed {code}", flush=True)
@@ -282,6 +289,8 @@ async def _accept_and_echo(scope: Scope, receive: Receive, send: Send, name: str
 
 async def detach(scope: Scope, receive: Receive, send: Send, query: Query) -> None:
     """Hand the socket to a session and return."""
+    if "line" in query:
+        JOURNAL[query["line"]].append([query["name"], TURN["ticks"]])
     await receive()
     mark()
     session = session_of(scope["extensions"]["clarion.connection"], query)

@@ -188,6 +188,12 @@ def block(
 
 
 @operation
+def losses() -> dict[str, int]:
+    """Connections that the server gave up, by reason."""
+    return dict(running_server().shared.lost)
+
+
+@operation
 def count_turns() -> None:
     """Start to count the loop's turns."""
     loop = asyncio.get_running_loop()

@@ -189,15 +189,41 @@ def test_no_data_follows_the_answer_to_a_close(server: ServerProcess, name: str)
     server.control("stop_talking")
 
 
-def test_reader_that_stalls_is_aborted_at_its_limit(start: Callable[..., ServerProcess], name: str) -> None:
-    """Trap 5: over `max_queued_bytes` a connection is aborted: the session sees 1006, the descriptor is freed."""
+def test_reader_that_stalls_is_ended_at_its_limit(start: Callable[..., ServerProcess], name: str) -> None:
+    """Trap 5: over `max_queued_bytes` the session is told 1013 at once; five seconds later the socket is reset."""
     server = start("--max-queued-bytes", "262144")
     client = open_session(server, name, receive_buffer=4096)
     most = server.control("write", name=name, size=60_000, times=200)
     assert most <= 262_144 + 60_010
-    assert server.wait_for(name, "closed") == ["closed", 1006, []], "closed() must not come from inside write()"
+    assert server.wait_for(name, "closed") == ["closed", 1013, []], "closed() must not come from inside write()"
+    server.control("write", name=name, size=60_000)
+    assert server.control("inspect", name=name)["queued_bytes"] <= 262_144 + 60_010, "its writes are dropped"
+    assert server.control("losses") == {"slow": 1}
     wait_until_released(server, client)
     assert server.control("inspect", name=name)["queued_bytes"] == 0
+    assert server.control("losses") == {"slow": 1}, "one end, counted once"
+
+
+@pytest.mark.parametrize(
+    ("drain", "code", "words"), [("", 1013, 0), ("&drain=says", 4200, 1), ("&drain=raises", 1013, 0)]
+)
+def test_slow_reader_is_told_why(
+    start: Callable[..., ServerProcess], name: str, drain: str, code: int, words: int
+) -> None:
+    """Who reads at all gets what was queued, whole and in order, then the session's goodbye and the code."""
+    server = start("--max-queued-bytes", "262144")
+    server.fault_expected = drain.endswith("raises")
+    client = server.dial(receive_buffer=65_536).open(f"/ws/detach?name={name}{drain}")
+    server.control("write_numbers", name=name, count=200, size=60_000)
+    server.wait_for(name, "closed", code)
+    texts = []
+    while (last := client.read_frame()) is not None and last.opcode == Opcode.TEXT:
+        texts.append(last.payload.partition(b":")[0].decode())
+    count = len(texts) - words
+    assert 10 < count < 200
+    assert texts == [str(number) for number in range(count)] + ["too slow"] * words
+    assert last is not None
+    assert last.close_code == code
 
 
 def test_talking_room_does_not_delay_a_close(server: ServerProcess, name: str) -> None:

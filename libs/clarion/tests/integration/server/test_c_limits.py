@@ -6,12 +6,14 @@ import json
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from clarion.server.doorway import PER_TURN
 from tests.support.ports import free_port
 
-from .raw_client import close, text
+from .raw_client import close, handshake, text
 from .server_process import ServerProcess
 
 
@@ -54,6 +56,24 @@ def test_cap_stays_below_the_open_files(start: Callable[..., ServerProcess]) -> 
     assert set(statuses) == {101, 503}
     assert server.request("/plain").status == 200
     assert server.open_files() < 200
+
+
+def test_storm_is_let_in_in_order_a_few_a_turn(start: Callable[..., ServerProcess], name: str) -> None:
+    """Trap 52: of a crowd that comes at once a few are served each turn of the loop, first come first served."""
+    server = start()
+    server.control("count_turns")
+    blocked = server.block(1.0)
+    crowd = [server.dial() for _ in range(150)]
+    for number, client in enumerate(crowd):
+        client.send(handshake(f"/ws/detach?name={name}{number}&line={name}"))
+    crowd[70].reset()
+    assert blocked.read_head().status == 200
+    statuses = [client.read_head().status for client in crowd if client is not crowd[70]]
+    assert statuses == [101] * 149
+    line = server.journal(name)
+    assert [one for one, _ in line] == [f"{name}{number}" for number in range(150) if number != 70]
+    assert max(Counter(turn for _, turn in line).values()) <= PER_TURN
+    assert server.request("/plain").status == 200
 
 
 def test_backlog_is_4096_by_default(start: Callable[..., ServerProcess]) -> None:

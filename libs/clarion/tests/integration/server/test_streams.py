@@ -339,13 +339,13 @@ def test_stream_waits_for_the_answer_before_it(start: Callable[..., ServerProces
 # Slow readers, and the end.
 
 
-def test_stalled_stream_is_aborted_at_its_limit(start: Callable[..., ServerProcess], name: str) -> None:
-    """Trap 5: over `max_queued_bytes` a stream is aborted: closed(1006) from the loop, and the descriptor is freed."""
+def test_stalled_stream_is_ended_at_its_limit(start: Callable[..., ServerProcess], name: str) -> None:
+    """Trap 5: over `max_queued_bytes` a stream ends: closed(1013) from the loop, and a reset five seconds later."""
     server = start("--max-queued-bytes", "262144")
     client = open_stream(server, name, receive_buffer=4096)
     most = server.control("write", name=name, size=60_000, times=200)
     assert most <= 262_144 + 60_010
-    closed_once(server, name, 1006)
+    closed_once(server, name, 1013)
     wait_until_released(server, client)
     assert client.ending() == "rst"
 
@@ -562,7 +562,7 @@ def test_tls_stream_that_is_lost_is_noticed(tls_server: ServerProcess, name: str
     closed_once(tls_server, name, 1006)
     stalled = open_stream(tls_server, f"{name}2", receive_buffer=4096)
     wait_until(lambda: tls_server.control("write", name=f"{name}2", size=60_000, times=20) == 0)
-    closed_once(tls_server, f"{name}2", 1006)
+    closed_once(tls_server, f"{name}2", 1013)
     stalled.close()
 
 

@@ -178,6 +178,11 @@ class Client:
         self.session.close(DisconnectCode.SHUTDOWN)
         self.run()
 
+    def slow(self) -> None:
+        """Too much waits for this client: come back and recover."""
+        self.session.close(DisconnectCode.SLOW)
+        self.run()
+
     def wake(self) -> None:
         """The server's clock: something is due."""
         self._scheduled = 0.0
