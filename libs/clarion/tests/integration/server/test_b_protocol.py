@@ -305,7 +305,7 @@ def test_pongs_count_against_the_limit(server: ServerProcess, name: str) -> None
     sent = pour(client, frame(Opcode.PING, b"p" * 125) * 2000, limit_bytes=40_000_000)
     assert server.memory_bytes() - before < 12_000_000
     if sent < 40_000_000:
-        server.wait_for(name, "closed", 1006)
+        server.wait_for(name, "closed", 1013)
     else:
         assert server.control("inspect", name=name)["queued_bytes"] <= 1_100_000
 

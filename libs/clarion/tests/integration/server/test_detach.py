@@ -123,7 +123,7 @@ def test_limit_of_queued_bytes_is_this_connections(start: Callable[..., ServerPr
             assert reader.read_text() == "z" * 50_000
         if notes(server, names[0], "closed"):
             break
-    assert server.wait_for(names[0], "closed") == ["closed", 1006, []]
+    assert server.wait_for(names[0], "closed") == ["closed", 1013, []]
     assert not any(notes(server, one, "closed") for one in names[1:])
     assert stalled.ending() == "rst"
 
@@ -134,7 +134,7 @@ def test_limit_holds_for_consumers(start: Callable[..., ServerProcess], name: st
     server.dial(receive_buffer=4096).open(f"/ws/sender?name={name}&size=50000")
     server.control("open_gate", name=name)
     server.wait_for(name, "send-failed")
-    server.wait_for(name, "disconnect", 1006)
+    server.wait_for(name, "disconnect", 1013)
 
 
 def test_detached_connections_keep_no_task(start: Callable[..., ServerProcess], name: str) -> None:
