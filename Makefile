@@ -1,7 +1,7 @@
 # Clarion's commands. Each one sets up what it needs first; `make` alone lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help up down test check format bench bench-quick clean
+.PHONY: help up down test test-containers check format bench bench-quick clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
@@ -9,7 +9,7 @@ BOOTSTRAP := @deploy/scripts/bootstrap.sh
 ARGS ?=
 
 help: ## List the commands.
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: ## Run the product here until Ctrl-C: http://127.0.0.1:8080 (CLARION_PORT, CLARION_GATEWAYS, ...).
 	$(BOOTSTRAP) run
@@ -22,6 +22,10 @@ down: ## Stop a `make up` that was left.
 test: ## Run all tests; some: make test ARGS="unit -k names".
 	$(BOOTSTRAP) test
 	@exec $(PYTHON) tests/run.py $(ARGS)
+
+test-containers: ## Test the images and docker-compose.yml, on the Docker engine that answers.
+	$(BOOTSTRAP) test
+	@deploy/scripts/test_containers.sh $(ARGS)
 
 check: ## Lint, formats, types, import rules, lock file.
 	$(BOOTSTRAP) check

@@ -73,8 +73,11 @@ PARTS: Final = [
     Part("e2e", ".", "tests/e2e", limit_s=1500),
     Part("e2e", ".", "tests/load", limit_s=180),  # the load generator alone; `make bench` is no test
     Part("browser", ".", "tests/browser", limit_s=1200),
+    Part("containers", ".", "tests/containers", limit_s=900),
 ]
 GROUPS: Final = list(dict.fromkeys(part.group for part in PARTS))
+ON_REQUEST: Final = {"containers"}
+"""Groups that run only if they are named: they need an engine (`make test-containers`)."""
 
 
 @dataclass
@@ -325,6 +328,12 @@ def _targets(part: Part, paths: Sequence[str]) -> list[str]:
     return [f"{_file_of(path)}{path[len(path.partition('::')[0]) :]}" for path in paths if _is_in(path, folder)]
 
 
+def _is_wanted(part: Part, groups: Sequence[str], paths: Sequence[str]) -> bool:
+    if groups:
+        return part.group in groups
+    return bool(paths) or part.group not in ON_REQUEST
+
+
 def _is_in(path: str, folder: Path) -> bool:
     return _file_of(path).is_relative_to(folder)
 
@@ -341,7 +350,7 @@ def main(arguments: Sequence[str]) -> int:
     runner, total, failed = Runner(options), Counts(), []
     is_interrupted = False
     for part in PARTS:
-        if (groups and part.group not in groups) or not (targets := _targets(part, paths)):
+        if not _is_wanted(part, groups, paths) or not (targets := _targets(part, paths)):
             continue
         try:
             counts = runner.run(part, targets)

@@ -25,7 +25,7 @@ step "mypy clarion" libs/clarion "$bin/mypy" -p clarion
 step "mypy http_api" services/http-api "$bin/mypy" -p http_api
 step "mypy ws_gateway" services/ws-gateway "$bin/mypy" -p ws_gateway
 step "mypy notifier" services/notifier "$bin/mypy" -p notifier
-step "mypy deploy.dev, tests" . "$bin/mypy" -p deploy.dev -p tests.support -m tests.run
+step "mypy deploy, tests" . "$bin/mypy" -p deploy.dev -m deploy.scripts.smoke -m deploy.compose.load -m deploy.compose.reload -p tests.support -m tests.run
 step "import-linter" . "$bin/lint-imports" --no-cache
 if [ -n "$uv" ]; then
     UV_PYTHON_DOWNLOADS=never step "uv lock --check" . "$uv" lock --check --quiet

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -33,7 +34,7 @@ def test_run_refuses_a_word_it_does_not_know(arguments: list[str], word: str) ->
         check=False,
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"no such group or file: {word}; groups are unit, integration, e2e, browser\n"
+    assert done.stderr == f"no such group or file: {word}; groups are unit, integration, e2e, browser, containers\n"
 
 
 @pytest.mark.parametrize(
@@ -51,3 +52,32 @@ def test_run_tells_groups_paths_and_options_apart(
     """An option's value is no group, though it may read like one."""
     monkeypatch.chdir(ROOT)
     assert run._split(arguments) == (groups, paths, options)
+
+
+@pytest.mark.parametrize(
+    ("groups", "paths", "wanted"),
+    [
+        ([], [], False),
+        (["unit"], [], False),
+        (["containers"], [], True),
+        ([], ["tests/containers/test_images.py"], True),
+    ],
+)
+def test_run_leaves_out_what_needs_an_engine(groups: list[str], paths: list[str], wanted: bool) -> None:
+    """The containers' tests run only if they are named: `make test` needs no Docker engine."""
+    part = next(part for part in run.PARTS if part.group == "containers")
+    assert run._is_wanted(part, groups, paths) is wanted
+
+
+def test_test_containers_says_that_it_was_skipped(tmp_path: Path) -> None:
+    """Where no engine answers, `make test-containers` says so in one line and is content."""
+    done = subprocess.run(
+        [str(ROOT / "deploy" / "scripts" / "test_containers.sh")],
+        env={"PATH": os.environ["PATH"], "DOCKER_HOST": f"unix://{tmp_path}/none.sock"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "test-containers: skipped: no Docker engine answers\n"

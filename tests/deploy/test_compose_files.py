@@ -1,0 +1,51 @@
+"""docker-compose.yml, its override files and the Dockerfiles, read as text: no engine is needed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from clarion.namespaces import config_load
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+FILES: Final = [ROOT / "docker-compose.yml", *sorted((ROOT / "deploy" / "compose").glob("*.yml"))]
+DOCKERFILES: Final = sorted([*ROOT.glob("services/*/Dockerfile"), *ROOT.glob("deploy/*/Dockerfile")])
+SERVICES: Final = [path for path in DOCKERFILES if path.parent.parent.name == "services"]
+
+_DOCUMENTED: Final = (ROOT / "docs" / "reference" / "environment.md").read_text()
+_PINS: Final = re.compile(r"^ARG (\w+_VERSION)=(\S+)$", re.MULTILINE)
+
+
+@pytest.mark.parametrize("file", [*FILES, *DOCKERFILES], ids=lambda path: str(path.relative_to(ROOT)))
+def test_variables_are_documented(file: Path) -> None:
+    """Whatever a file reads from the caller, or sets for a container, has a row in the reference."""
+    names = set(re.findall(r"\b(?:CLARION|LOAD)_[A-Z_]+\b", file.read_text()))
+    assert {name for name in names if f"`{name}`" not in _DOCUMENTED} == set()
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda path: path.name)
+def test_images_have_versions(file: Path) -> None:
+    """No image is `latest`, and none of others is named without a tag."""
+    images = re.findall(r"^\s+image: (\S+)$", file.read_text(), re.MULTILINE)
+    assert [image for image in images if image.endswith(":latest") or ":" not in image] == []
+
+
+def test_services_are_built_alike() -> None:
+    """The three services' files pin the same tools, and uv is the one that bootstrap.sh installs."""
+    pins = [dict(_PINS.findall(path.read_text())) for path in SERVICES]
+    assert len(pins) == 3
+    assert pins[0] == pins[1] == pins[2]
+    bootstrap = (ROOT / "deploy" / "scripts" / "bootstrap.sh").read_text()
+    assert f"readonly UV_VERSION={pins[0]['UV_VERSION']} " in bootstrap
+
+
+def test_channels_of_compose_are_valid() -> None:
+    """The clarion.toml that Compose mounts is one, and has what the smoke test needs."""
+    config = config_load(ROOT / "deploy" / "compose" / "clarion.toml")
+    chat = next(namespace for namespace in config.channel.namespaces if namespace.name == "chat")
+    assert chat.has_history
+    assert chat.presence
+    assert chat.force_recovery

@@ -1,0 +1,23 @@
+"""deploy/scripts/secrets.sh."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_secrets_are_made_once(tmp_path: Path) -> None:
+    """secrets.sh: random, long, in a folder for its owner alone; a second run changes nothing."""
+    command = [str(ROOT / "deploy" / "scripts" / "secrets.sh"), str(tmp_path / "secrets")]
+    subprocess.run(command, capture_output=True, check=True, timeout=60)
+    made = {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
+    assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
+    assert min(map(len, made.values())) >= 32
+    assert len(set(made.values())) == len(made)
+    assert made["redis_password"] in made["redis_url"]
+    assert made["postgres_password"] in made["database_url"]
+    again = subprocess.run(command, capture_output=True, check=True, timeout=60, text=True)
+    assert {line.split()[1] for line in again.stdout.splitlines()} == {"kept"}
+    assert {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()} == made

@@ -1,0 +1,53 @@
+"""Publications that go on, by REST to a deployment in containers, while a test takes its parts away."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.support.containers import Deployment
+from tests.support.waiting import wait_until
+
+
+class Flow:
+    """Publishes ``{"n": 1}`` and on to a channel, and notes what was accepted."""
+
+    def __init__(self, running: Deployment, channel: str) -> None:
+        self.accepted: list[int] = []
+        self._running = running
+        self._channel = channel
+        self._is_ended = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def end(self) -> None:
+        """Stop."""
+        self._is_ended.set()
+        self._thread.join(60)
+
+    def wait_more(self, count: int = 10) -> None:
+        """Wait until more have been accepted."""
+        wanted = len(self.accepted) + count
+        wait_until(lambda: len(self.accepted) >= wanted, what=f"{count} more publications are accepted")
+
+    def _run(self) -> None:
+        number = 0
+        while not self._is_ended.wait(0.03):
+            number += 1
+            if self._running.publish(self._channel, {"n": number}):
+                self.accepted.append(number)
+
+
+@contextmanager
+def flow(running: Deployment, channel: str) -> Iterator[Flow]:
+    """Publish for the length of a ``with`` block."""
+    made = Flow(running, channel)
+    made.start()
+    try:
+        yield made
+    finally:
+        made.end()
