@@ -3,98 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+from jwt.algorithms import RSAAlgorithm
 
 from clarion.errors import KeysUnavailable, TokenInvalid
 from clarion.namespaces import config_parse
 from clarion.tokens import KeyNotHere, TokenVerifier, jwks
-from clarion.tokens.algorithms import jws
 from clarion.tokens.jwks import keys_parse
+from tests.support.jwks_endpoint import CURVE, ONE, TWO, JwksEndpoint, entry, jwks_endpoint, signed
 from tests.support.waiting import wait_until
 
-ONE, TWO = (rsa.generate_private_key(65537, 2048) for _ in range(2))
 PEM = ONE.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-CURVE = ec.generate_private_key(ec.SECP256R1())
-
-
-def entry(key: Any, kid: str | None, **more: Any) -> dict[str, Any]:
-    """A public key as one entry of a set."""
-    algorithm: Any = RSAAlgorithm if isinstance(key, rsa.RSAPrivateKey) else ECAlgorithm
-    public = json.loads(algorithm.to_jwk(key.public_key()))
-    return {**{name: value for name, value in public.items() if name != "key_ops"}, "kid": kid, **more}
-
-
-def signed(key: Any, kid: str | None, algorithm: str = "RS256") -> str:
-    headers = {} if kid is None else {"kid": kid}
-    payload = json.dumps({"sub": "7", "exp": int(time.time()) + 60}).encode()
-    return jws.encode(payload, key, algorithm, headers=headers)  # ours: PyJWT's signs no HS256 with a public key
-
-
-class Endpoint:
-    """An HTTP server with one document; counts what it is asked."""
-
-    def __init__(self) -> None:
-        self.body = b""
-        self.status = 200
-        self.gate = threading.Event()
-        self.gate.set()
-        self.asked = 0
-        endpoint = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                endpoint.asked += 1
-                endpoint.gate.wait(20)
-                self.send_response(endpoint.status)
-                if endpoint.status == 302:
-                    self.send_header("Location", endpoint.url + "other")
-                self.send_header("Content-Length", str(len(endpoint.body)))
-                self.end_headers()
-                self.wfile.write(endpoint.body)
-
-            def log_message(self, *_args: object) -> None: ...
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}/jwks"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        self._thread.start()
-
-    def serve(self, *entries: dict[str, Any]) -> None:
-        self.body = json.dumps({"keys": entries}).encode()
-
-    def stop(self) -> None:
-        self.gate.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(20)
 
 
 @pytest.fixture
-def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
+def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[JwksEndpoint]:
     monkeypatch.setattr(jwks, "INTERVAL_S", 0.0)
-    endpoint = Endpoint()
-    endpoint.serve(entry(ONE, "one"), entry(CURVE, "curve", alg="ES256", use="sig"))
-    yield endpoint
-    endpoint.stop()
+    with jwks_endpoint() as endpoint:
+        yield endpoint
 
 
-def verifier_of(endpoint: Endpoint, **token: str) -> TokenVerifier:
+def verifier_of(endpoint: JwksEndpoint, **token: str) -> TokenVerifier:
     config = config_parse({"client": {"token": {"jwks_public_endpoint": endpoint.url, **token}}})
     return TokenVerifier(config, "s" * 64)
 
 
-async def test_a_key_is_fetched_once_and_kept(endpoint: Endpoint) -> None:
+async def test_a_key_is_fetched_once_and_kept(endpoint: JwksEndpoint) -> None:
     """The sync verification says that a key is missing; after one fetch it verifies by itself."""
     verifier = verifier_of(endpoint)
     with pytest.raises(KeyNotHere) as missing:
@@ -105,7 +47,7 @@ async def test_a_key_is_fetched_once_and_kept(endpoint: Endpoint) -> None:
     assert endpoint.asked == 1
 
 
-async def test_many_clients_share_one_fetch(endpoint: Endpoint) -> None:
+async def test_many_clients_share_one_fetch(endpoint: JwksEndpoint) -> None:
     """A thousand reconnecting clients are one request to the endpoint."""
     endpoint.gate.clear()
     verifier = verifier_of(endpoint)
@@ -118,7 +60,7 @@ async def test_many_clients_share_one_fetch(endpoint: Endpoint) -> None:
 
 
 async def test_a_rotated_key_is_found_and_a_withdrawn_one_refused(
-    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+    endpoint: JwksEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A token with a new key's id makes the set be read anew; a key that has gone from it no longer counts."""
     verifier = verifier_of(endpoint)
@@ -136,7 +78,7 @@ async def test_a_rotated_key_is_found_and_a_withdrawn_one_refused(
 
 
 async def test_made_up_key_ids_cost_the_endpoint_one_request_a_second(
-    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+    endpoint: JwksEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever ids come, fetches are apart by the interval; each token is refused all the same."""
     monkeypatch.setattr(jwks, "INTERVAL_S", 0.5)
@@ -151,7 +93,7 @@ async def test_made_up_key_ids_cost_the_endpoint_one_request_a_second(
 
 
 async def test_an_endpoint_that_is_away_does_not_refuse_tokens(
-    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+    endpoint: JwksEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Known keys serve on; for an unknown one the answer is temporary, so that no client gives up for ever."""
     verifier = verifier_of(endpoint)
@@ -177,7 +119,7 @@ async def test_an_endpoint_that_is_away_does_not_refuse_tokens(
         (200, b'{"keys": [' + b"1," * 200 + b"1]}"), (200, b" " * 300_000), (404, b"{}"), (302, b""), (204, b""),
     ],
 )  # fmt: skip
-async def test_an_answer_that_is_no_key_set_is_an_outage(endpoint: Endpoint, status: int, body: bytes) -> None:
+async def test_an_answer_that_is_no_key_set_is_an_outage(endpoint: JwksEndpoint, status: int, body: bytes) -> None:
     """Not JSON, not a set, too large, too many keys, a redirect: none of it is followed or believed."""
     endpoint.status, endpoint.body = status, body
     with pytest.raises(KeysUnavailable):
@@ -185,7 +127,7 @@ async def test_an_answer_that_is_no_key_set_is_an_outage(endpoint: Endpoint, sta
     assert endpoint.asked == 1
 
 
-async def test_an_endpoint_that_hangs_is_an_outage(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_endpoint_that_hangs_is_an_outage(endpoint: JwksEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     """A deadline holds for the whole answer."""
     monkeypatch.setattr(jwks, "DEADLINE_S", 0.2)
     endpoint.gate.clear()
@@ -193,7 +135,7 @@ async def test_an_endpoint_that_hangs_is_an_outage(endpoint: Endpoint, monkeypat
         await verifier_of(endpoint).connection(signed(ONE, "one"))
 
 
-async def test_a_key_serves_its_own_algorithm_only(endpoint: Endpoint) -> None:
+async def test_a_key_serves_its_own_algorithm_only(endpoint: JwksEndpoint) -> None:
     """By its type, and by its alg where the set says one."""
     endpoint.serve(entry(ONE, "one", alg="RS512"), entry(CURVE, "curve"))
     verifier = verifier_of(endpoint)
@@ -203,7 +145,7 @@ async def test_a_key_serves_its_own_algorithm_only(endpoint: Endpoint) -> None:
             await verifier.connection(token)
 
 
-async def test_a_public_key_of_the_set_is_no_hmac_secret(endpoint: Endpoint) -> None:
+async def test_a_public_key_of_the_set_is_no_hmac_secret(endpoint: JwksEndpoint) -> None:
     """An HS256 token is checked with the HMAC key alone, whatever key it names."""
     verifier = verifier_of(endpoint)
     await verifier.connection(signed(ONE, "one"))
@@ -212,7 +154,7 @@ async def test_a_public_key_of_the_set_is_no_hmac_secret(endpoint: Endpoint) -> 
     assert (await verifier.connection(signed("s" * 64, "one", "HS256"))).user == "7"
 
 
-async def test_a_token_without_a_key_id_means_the_only_key_of_its_kind(endpoint: Endpoint) -> None:
+async def test_a_token_without_a_key_id_means_the_only_key_of_its_kind(endpoint: JwksEndpoint) -> None:
     """kid may be left out where nothing is ambiguous."""
     verifier = verifier_of(endpoint)
     assert (await verifier.connection(signed(ONE, None))).user == "7"
@@ -222,7 +164,46 @@ async def test_a_token_without_a_key_id_means_the_only_key_of_its_kind(endpoint:
         await fresh.connection(signed(ONE, None))
 
 
-async def test_the_key_of_the_file_stands_beside_the_set(endpoint: Endpoint) -> None:
+@pytest.mark.parametrize(("kid", "algorithm"), [("curve", "RS256"), ("one", "ES256"), (None, "RS256"), ("no", "RS256")])
+async def test_a_key_that_is_not_found_is_asked_for_and_then_refused(
+    endpoint: JwksEndpoint, kid: str | None, algorithm: str
+) -> None:
+    """The fetch itself says so: another kind of key under that id, or one of several without an id, is not the key."""
+    endpoint.serve(entry(ONE, "one"), entry(TWO, "two"), entry(CURVE, "curve"))
+    verifier = verifier_of(endpoint)
+    token = signed(CURVE if algorithm == "ES256" else ONE, kid, algorithm)
+    with pytest.raises(KeyNotHere) as missing:
+        verifier.verify_connection(token)
+    with pytest.raises(TokenInvalid):
+        await verifier.fetch_keys(missing.value)
+    assert endpoint.asked == 1
+
+
+async def test_an_algorithm_that_no_key_serves_asks_for_none(endpoint: JwksEndpoint) -> None:
+    """``none`` and the like are refused by the header alone."""
+    verifier = verifier_of(endpoint)
+    header = base64.urlsafe_b64encode(b'{"alg":"none","kid":"no"}').decode().rstrip("=")
+    for token in (f"{header}.{signed(ONE, 'one').split('.')[1]}.", signed("s" * 63, "no", "HS256")):
+        with pytest.raises(TokenInvalid):
+            verifier.verify_connection(token)
+    assert endpoint.asked == 0
+
+
+async def test_a_key_that_comes_while_the_set_is_being_read_is_found(endpoint: JwksEndpoint) -> None:
+    """A set that was asked for before the token came may be too old to refuse it: it is read once more."""
+    verifier = verifier_of(endpoint)
+    endpoint.gate.clear()
+    first = asyncio.create_task(verifier.connection(signed(ONE, "one")))
+    await asyncio.to_thread(wait_until, lambda: endpoint.asked == 1)
+    endpoint.serve(entry(ONE, "one"), entry(TWO, "two"))
+    second = asyncio.create_task(verifier.connection(signed(TWO, "two")))
+    await asyncio.sleep(0)  # it has joined the fetch that is under way
+    endpoint.gate.set()
+    assert [token.user for token in await asyncio.gather(first, second)] == ["7", "7"]
+    assert endpoint.asked == 2
+
+
+async def test_the_key_of_the_file_stands_beside_the_set(endpoint: JwksEndpoint) -> None:
     """A token of client.token.rsa_public_key needs no endpoint."""
     pem = TWO.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
     verifier = verifier_of(endpoint, rsa_public_key=pem)

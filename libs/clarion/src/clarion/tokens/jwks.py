@@ -93,26 +93,26 @@ class KeySet:
         now = self._clock()
         return now - self._fetched_at > FRESH_S and now - self._tried_at > RETRY_S
 
-    async def fetch(self, kid: str) -> None:
-        """Fetch the keys; many callers share one fetch. Returns once the set was read after the call began.
+    async def fetch(self, kid: str, alg: str) -> None:
+        """Fetch the keys; many callers share one fetch. Returns once the key that :meth:`find` would give is here.
 
         Raises:
-            TokenInvalid: the set has no key of this id.
-            KeysUnavailable: HTTP 503; the endpoint did not answer, and no key of this id is known.
+            TokenInvalid: a set that was asked for after the call began has no such key.
+            KeysUnavailable: HTTP 503; the endpoint did not answer, and no such key is known.
         """
-        if self._fetching is None:
-            self._fetching = asyncio.get_running_loop().create_task(self._run())
-            self._fetching.add_done_callback(self._done)
-        # Shielded: the fetch is everybody's, a caller that is cancelled must not end it.
-        await asyncio.shield(self._fetching)
-        if self._knows(kid):
-            return
-        if self._fetched_at < self._tried_at:
-            raise KeysUnavailable
-        raise TokenInvalid("the token names a key that the key set does not have")
-
-    def _knows(self, kid: str) -> bool:
-        return kid in self._keys if kid else bool(self._keys)
+        began = self._clock()
+        while True:
+            if self._fetching is None:
+                self._fetching = asyncio.get_running_loop().create_task(self._run())
+                self._fetching.add_done_callback(self._done)
+            # Shielded: the fetch is everybody's, a caller that is cancelled must not end it.
+            await asyncio.shield(self._fetching)
+            if self.find(kid, alg) is not None:
+                return
+            if self._fetched_at < self._tried_at:
+                raise KeysUnavailable
+            if self._tried_at >= began:  # else it was under way already: the key may have been added since
+                raise TokenInvalid("the token names a key that the key set does not have")
 
     def _done(self, _task: asyncio.Task[None]) -> None:
         self._fetching = None

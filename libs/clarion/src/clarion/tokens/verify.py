@@ -52,11 +52,12 @@ Claims = TypeVar("Claims", bound=RegisteredClaims)
 
 
 class KeyNotHere(Exception):
-    """The token names a key that must be fetched first: ``await verifier.fetch_keys(exc)``, then verify again."""
+    """The token names a key that must be fetched first: ``await verifier.fetch_keys(exc)``, then verify again, once."""
 
-    def __init__(self, keys: KeySet, kid: str) -> None:
+    def __init__(self, keys: KeySet, kid: str, alg: str) -> None:
         self.keys = keys
         self.kid = kid
+        self.alg = alg
         super().__init__("a key must be fetched first")
 
 
@@ -118,8 +119,9 @@ class _Keys:
                 refusal = exc
             else:
                 return payload
-        if self.jwks is not None and header.alg not in HMAC and self.jwks.find(header.kid or "", header.alg) is None:
-            raise KeyNotHere(self.jwks, header.kid or "")
+        is_public = header.alg in RSA or header.alg in ECDSA
+        if self.jwks is not None and is_public and self.jwks.find(header.kid or "", header.alg) is None:
+            raise KeyNotHere(self.jwks, header.kid or "", header.alg)
         raise TokenInvalid from refusal
 
     def _candidates(self, header: _Header) -> Iterator[_Candidate]:
@@ -133,7 +135,7 @@ class _Keys:
             return
         if self.jwks is not None and (key := self.jwks.find(header.kid or "", alg)):
             if self.jwks.is_due:
-                raise KeyNotHere(self.jwks, header.kid or "")
+                raise KeyNotHere(self.jwks, header.kid or "", alg)
             yield _Candidate(key.public, alg)
         own = self._rsa if alg in RSA else self._ecdsa
         if own is not None:
@@ -197,7 +199,7 @@ class TokenVerifier:
             TokenInvalid: the endpoint has no such key.
             KeysUnavailable: HTTP 503, protocol error 100; it did not answer, and no such key is known.
         """
-        await missing.keys.fetch(missing.kid)
+        await missing.keys.fetch(missing.kid, missing.alg)
 
     async def connection(self, token: str, *, in_url: bool = False) -> ConnectionToken:
         """:meth:`verify_connection`, with its key fetched first where that is needed.
