@@ -45,6 +45,18 @@ class ProtocolClient:
         async with asyncio.timeout(DEADLINE_S):
             return await reply
 
+    async def answer(self, **method: Any) -> dict[str, Any] | int:
+        """Send one command and return the reply as :meth:`command`, or the code that the connection was closed with."""
+        reply = asyncio.create_task(self.command(**method))
+        closed = asyncio.create_task(self._socket.wait_closed())
+        await asyncio.wait([reply, closed], return_when=asyncio.FIRST_COMPLETED)
+        if reply.done():
+            closed.cancel()
+            return reply.result()
+        reply.cancel()
+        assert self._socket.close_code is not None
+        return self._socket.close_code
+
     async def subscribe(self, channel: str, **fields: Any) -> dict[str, Any]:
         """Subscribe and return the result; fails on an error."""
         result: dict[str, Any] = (await self.command(subscribe={"channel": channel, **fields}))["subscribe"]

@@ -225,9 +225,11 @@ def running_gateway(
     shutil.copy(database, folder)
     gateway = GatewayProcess(folder, redis_url, prefix or f"t{uuid4().hex[:12]}", config=config, **env)
     gateway.application = application or gateway.application
-    gateway.start()
-    yield gateway
-    code = gateway.stop()
+    try:
+        gateway.start()
+        yield gateway
+    finally:
+        code = gateway.stop()
     assert may_raise or "Traceback" not in gateway.log
     assert code == 0
 

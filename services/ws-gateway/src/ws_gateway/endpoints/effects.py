@@ -132,11 +132,18 @@ async def _run(gateway: Gateway, client: Client, effect: Waiting, scope: dict[st
     elif type(effect) is Call:
         session.called(effect, await _call(gateway, client, effect))
     elif type(effect) is FetchKeys:
-        await gateway.rules.verifier.fetch_keys(effect.missing)
-        session.keys_fetched(effect.command, gateway.now())
+        session.keys_fetched(effect.command, await _fetch_keys(gateway, effect), gateway.now())
     elif type(effect) is Identify:
         assert scope is not None
         session.identified(effect.command, await _identify(gateway, scope), gateway.now())
+
+
+async def _fetch_keys(gateway: Gateway, effect: FetchKeys) -> ClarionError | None:
+    try:
+        await gateway.rules.verifier.fetch_keys(effect.missing)
+    except ClarionError as exc:
+        return exc
+    return None
 
 
 async def _history(gateway: Gateway, client: Client, effect: ReadHistory) -> HistoryResult | ClarionError:

@@ -11,12 +11,13 @@ from clarion import permissions
 from clarion.codes import DisconnectCode, UnsubscribeCode
 from clarion.errors import PermissionRefused, TokenExpired, TokenInvalid, Unauthorized
 from clarion.names import personal_channel
-from clarion.tokens import ConnectionToken, KeyNotHere
+from clarion.tokens import ConnectionToken
 from clarion.values import JSON
 from ws_gateway.protocol import subscribing
 from ws_gateway.protocol.commands import Command, ConnectRequest, RefreshRequest, SubscribeRequest
-from ws_gateway.protocol.effects import FetchKeys, Identify
+from ws_gateway.protocol.effects import Identify
 from ws_gateway.protocol.replies import ConnectResult, Push, Refresh, RefreshResult, Reply, SubscribeResult
+from ws_gateway.protocol.verifying import verified
 
 if TYPE_CHECKING:
     from ws_gateway.protocol.session import Session
@@ -29,6 +30,7 @@ def connect(session: Session, command: Command, request: ConnectRequest) -> None
 
     Raises:
         TokenExpired: error 109; the client fetches a new token and connects again.
+        KeysUnavailable: error 100, temporary.
         Unauthorized: error 101; neither token nor session, and the configuration asks for one.
     """
     rules = session.rules
@@ -62,9 +64,7 @@ def identified(session: Session, command: Command, user: str | None, now: float)
 def _verified(session: Session, command: Command, token: str) -> ConnectionToken | None:
     """What a token says; None: the session is closed, or waits for the token's key."""
     try:
-        return session.rules.verifier.verify_connection(token)
-    except KeyNotHere as exc:
-        session.do(FetchKeys(exc, command))
+        return verified(session, command, session.rules.verifier.verify_connection, token)
     except TokenExpired:
         raise
     except TokenInvalid:
@@ -169,6 +169,7 @@ def refresh(session: Session, command: Command, request: RefreshRequest) -> None
     Raises:
         TokenExpired: error 109.
         PermissionRefused: error 103; it is another user's token.
+        KeysUnavailable: 100, temporary.
     """
     token = _verified(session, command, request.token)
     if token is None:

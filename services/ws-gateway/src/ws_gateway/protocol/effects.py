@@ -27,7 +27,7 @@ class Close(Struct, frozen=True):
 
 
 class FetchKeys(Struct, frozen=True):
-    """Fetch the key that a token names, then :meth:`Session.keys_fetched`."""
+    """Fetch the key that a token names: :meth:`Session.keys_fetched`."""
 
     missing: KeyNotHere
     command: Command

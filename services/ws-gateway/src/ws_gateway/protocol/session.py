@@ -20,7 +20,7 @@ from clarion.codes import DisconnectCode, UnsubscribeCode
 from clarion.errors import ClarionError, MethodNotFound, TooManyRequests
 from clarion.namespaces import ClarionConfig
 from clarion.tokens import TokenVerifier
-from ws_gateway.protocol import connecting, reading, subscribing
+from ws_gateway.protocol import connecting, reading, subscribing, verifying
 from ws_gateway.protocol.commands import (
     Command,
     ConnectRequest,
@@ -104,6 +104,7 @@ class Session:
         subscriptions: by channel.
         waiting: commands by the channel whose subscribe they wait for; under "" those that wait for the connect.
         paging: channels whose history the client is reading from a position on.
+        key_failure: while a command is taken again whose token waited for its key: what is said if it is not here.
         server_joins: whom to tell of server-side subscriptions that are under way, by channel.
         unwanted: channels whose subscribe is under way, and that the server has unsubscribed meanwhile.
         due: when :meth:`tick` is wanted next, on the driver's clock.
@@ -111,8 +112,8 @@ class Session:
 
     __slots__ = (
         "_allowance", "_allowed_at", "_errors", "_outs", "_under_way", "client", "connect_id", "due", "expires_at",
-        "first_ping", "has_origin", "info", "is_closed", "is_connected", "is_leaving", "may_use_cookie", "now",
-        "paging", "ping_due", "pong_due", "rules", "server_joins", "session", "started_at", "subscriptions",
+        "first_ping", "has_origin", "info", "is_closed", "is_connected", "is_leaving", "key_failure", "may_use_cookie",
+        "now", "paging", "ping_due", "pong_due", "rules", "server_joins", "session", "started_at", "subscriptions",
         "unwanted", "user", "waiting",
     )  # fmt: skip
 
@@ -134,6 +135,7 @@ class Session:
         self.has_origin = has_origin
         self.first_ping = first_ping
         self.paging: frozenset[str] = frozenset()
+        self.key_failure: ClarionError | None = None
         self.server_joins: dict[str, subscribing.Joined | None] = {}
         self.user = ""
         self.info: Any = None
@@ -221,14 +223,6 @@ class Session:
             self.close(DisconnectCode.BAD_REQUEST)  # it waited for a connect that was refused
         else:
             self._handle(command, request)
-
-    def keys_fetched(self, command: Command, now: float) -> None:
-        """Take a command whose token waited for a key; what came for its channel meanwhile follows."""
-        subscribe = command.subscribe
-        waited = self.waiting.pop(subscribe.channel, []) if subscribe is not None else []
-        self.again(command, now)
-        for each in waited:
-            self.again(each, now)
 
     def fail(self, id: int, exc: ClarionError) -> None:
         """Answer a command with an error; the connection stays, unless there were too many."""
@@ -372,6 +366,7 @@ class Session:
 
     # Results of effects; see ws_gateway.protocol.effects
 
+    keys_fetched = verifying.keys_fetched
     identified = connecting.identified
     set_due = connecting.set_due
     joined = subscribing.joined

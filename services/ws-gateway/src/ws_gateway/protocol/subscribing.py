@@ -25,7 +25,7 @@ from clarion.errors import (
 )
 from clarion.names import channel_check
 from clarion.namespaces import ChannelOptions
-from clarion.tokens import KeyNotHere, Override, SubscriptionToken, SubsOptions
+from clarion.tokens import Override, SubscriptionToken, SubsOptions
 from clarion.values import JSON, json_encode
 from ws_gateway.protocol.commands import (
     Command,
@@ -34,10 +34,11 @@ from ws_gateway.protocol.commands import (
     SubscribeRequest,
     UnsubscribeRequest,
 )
-from ws_gateway.protocol.effects import Deliver, FetchKeys, Join, Leave
+from ws_gateway.protocol.effects import Deliver, Join, Leave
 from ws_gateway.protocol.filters import filter_of
 from ws_gateway.protocol.replies import Push, Reply, SubRefreshResult, Subscribe, SubscribeResult, UnsubscribeResult
 from ws_gateway.protocol.subscriptions import Subscription
+from ws_gateway.protocol.verifying import verified
 
 if TYPE_CHECKING:
     from ws_gateway.protocol.session import Session
@@ -172,17 +173,15 @@ def _verified(session: Session, command: Command, token: str, channel: str) -> S
     Raises:
         TokenExpired: error 109.
         PermissionRefused: error 103; it is not a token for this user and this channel.
+        KeysUnavailable: error 100, temporary.
     """
     try:
-        found = session.rules.verifier.verify_subscription(token)
-    except KeyNotHere as exc:
-        session.do(FetchKeys(exc, command))
-        return None
+        found = verified(session, command, session.rules.verifier.verify_subscription, token)
     except TokenExpired:
         raise
     except TokenInvalid as exc:
         raise PermissionRefused("the subscription token does not hold") from exc
-    if found.user != session.user or found.channel != channel:
+    if found is not None and (found.user != session.user or found.channel != channel):
         raise PermissionRefused("the subscription token is for another user or channel")
     return found
 

@@ -315,7 +315,7 @@ def test_commands_on_a_channel_wait_for_its_tokens_key(driver: Driver, monkeypat
     verify = driver.rules.verifier.verify_subscription
 
     def verify_later(_token: str) -> SubscriptionToken:
-        raise KeyNotHere(keys=None, kid="k")  # type: ignore[arg-type]  # nothing asks for it here
+        raise KeyNotHere(keys=None, kid="k", alg="RS256")  # type: ignore[arg-type]  # nothing asks for it here
 
     monkeypatch.setattr(driver.rules.verifier, "verify_subscription", verify_later)
     token, _ = subscription_token_make(SECRET, "alice", "closed:x")
@@ -323,7 +323,7 @@ def test_commands_on_a_channel_wait_for_its_tokens_key(driver: Driver, monkeypat
     fetch = driver.effect(FetchKeys)
     assert driver.send(unsubscribe={"channel": "closed:x"}) == []
     monkeypatch.setattr(driver.rules.verifier, "verify_subscription", verify)
-    driver.session.keys_fetched(fetch.command, driver.now)
+    driver.session.keys_fetched(fetch.command, None, driver.now)
     assert driver.said() == []
     assert ["subscribe" in driver.joined()[0], driver.session.subscriptions] == [True, {}]
 
