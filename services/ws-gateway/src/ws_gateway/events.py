@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 from msgspec import Struct
 
 from clarion.publications import Message, Publication, publication_of
+from clarion.values import json_encode
 
 JOIN_TYPE: Final = "clarion.join"
 LEAVE_TYPE: Final = "clarion.leave"
@@ -38,6 +39,15 @@ def event_of(message: Message) -> Event:
     if kind in (JOIN_TYPE, LEAVE_TYPE) and isinstance(info := message.get("info"), dict):
         return Membership(kind == JOIN_TYPE, info)
     return Publication(data=message)
+
+
+def has_json(event: Event) -> bool:
+    """Whether an event can be encoded: a stock service's message may hold a time, or another type of msgpack's own."""
+    try:
+        json_encode(event.data if type(event) is Publication else event.info)  # type: ignore[union-attr]
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def membership_message(*, is_join: bool, info: dict[str, Any]) -> Message:

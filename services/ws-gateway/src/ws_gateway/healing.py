@@ -17,7 +17,9 @@ from typing import Any, Final, cast
 import structlog
 
 from clarion.errors import ChannelLayerUnavailable, ClarionError
+from clarion.publications import Publication
 from clarion.streams import Position, Slice, Streams
+from clarion.values import json_encode
 from ws_gateway.events import Event
 from ws_gateway.groups import Group
 from ws_gateway.placing import Placer
@@ -53,7 +55,7 @@ class Healer:
     Args:
         streams: the histories.
         groups: the hub's groups, by their Redis name; looked at, not changed.
-        deliver: the hub's :meth:`~ws_gateway.hub.Hub.deliver`.
+        deliver: :meth:`ws_gateway.fanout.Fanout.deliver`.
 
     Attributes:
         heals: gaps filled. resets: positions lost.
@@ -188,14 +190,18 @@ class Healer:
                 elif events:
                     self.heals += 1
                     log.info("group.healed", channel=group.channel, since=since, publications=len(events))
-                    self._deliver(group, events, 0)
+                    self._deliver(group, events, _size_of(events))
         except Exception:
-            # A defect, or an entry that nobody could foresee. A channel that stayed silent would be worse than one
-            # whose members start anew.
+            # A defect, or an entry that nobody could foresee.
             log.exception("heal.failed", channel=group.channel)
-            self._reset(group, Slice(stream.offset, stream.epoch, []))
+            self.give_up(group)
         finally:
             self._healing.discard(group)
+
+    def give_up(self, group: Group) -> None:
+        """Let who counts offsets start anew: a channel that stayed silent, or had a hole, would be worse."""
+        stream = _stream_of(group)
+        self._reset(group, Slice(stream.offset, stream.epoch, []))
 
     async def _read_patiently(self, group: Group, since: int | None, *, limit: int | None) -> Slice | None:
         """Read, however long Redis is away; None: the group is gone meanwhile."""
@@ -216,7 +222,7 @@ class Healer:
         log.warning("group.position_lost", channel=group.channel, offset=stream.offset, members=len(lost))
         held = stream.reset(found.offset, found.epoch)
         if held:
-            self._deliver(group, held, 0)
+            self._deliver(group, held, _size_of(held))
         self._tell_lost(group, lost, 0)
 
     def _tell_lost(self, group: Group, members: list[Member], start: int) -> None:
@@ -316,6 +322,11 @@ class Healer:
 def _stream_of(group: Group) -> Stream:
     assert group.stream is not None
     return group.stream
+
+
+def _size_of(events: list[Event]) -> int:
+    """About how many bytes: what was read from a stream may be as much as it holds."""
+    return sum(len(json_encode(event.data)) for event in events if type(event) is Publication)
 
 
 def _now() -> float:

@@ -1,12 +1,9 @@
 """The hub: the work that all members of a channel share is done once per process.
 
-1. The process subscribes to a channel when its first local member joins, and leaves with the last.
-2. A message is decoded once, encoded and framed once per wire in use; the same ``bytes`` go to every member's socket.
-3. All messages that wait for a channel are joined into one write per member: under load the cost of a delivery
-   falls, with no added delay when idle.
-4. A long member list is written in slices between which the event loop turns, with each member's order kept.
-5. On a channel with history the hub knows the last offset; what is missing it reads from the stream, before anything
-   newer is delivered (:mod:`ws_gateway.healing`).
+1. The process subscribes to a channel when its first local member joins, and leaves with the last: here.
+2. What Redis sends is decoded, encoded and framed once, and written to every member: :mod:`ws_gateway.fanout`.
+3. On a channel with history the hub knows the last offset; what is missing it reads from the stream, before anything
+   newer is delivered: :mod:`ws_gateway.healing`.
 
 Everything runs on one event loop. A channel without history is delivered at most once.
 
@@ -20,32 +17,16 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final, NamedTuple
 
-import structlog
-
 from clarion.names import redis_group
 from clarion.namespaces import ClarionConfig
-from clarion.publications import Message, Publication
+from clarion.publications import Message
 from clarion.streams import Streams
-from clarion.subscriber import Messages, Subscriber
-from ws_gateway.events import Event, event_of
-from ws_gateway.groups import Group, Round
+from clarion.subscriber import Subscriber
+from ws_gateway.fanout import Fanout
+from ws_gateway.groups import Group
 from ws_gateway.healing import Healer
 from ws_gateway.recovery import Kept, Stream
 from ws_gateway.wires import PLAIN, Member, Wire
-
-log = structlog.stdlib.get_logger("ws_gateway.hub")
-
-SLICE_MEMBERS: Final = 512
-"""Members written to before the event loop turns: about 2 ms, so that pings, joins and other rooms go on."""
-
-WAITING_MAX_BYTES: Final = 64 * 1024 * 1024
-"""Messages that may wait for channels whose members are being written to; over it the process stops reading Redis."""
-
-GROUP_WAITING_MAX_BYTES: Final = 4 * 1024 * 1024
-"""The same of one channel with history; over it they are forgotten and read from the stream when it is their turn."""
-
-UNKEPT_CHANNELS_MAX: Final = 1_000
-"""Channels that are remembered as told of in the log; over it the oldest is forgotten, and may be told of again."""
 
 WAIT_STEPS: Final = 4
 """Parts of a join's deadline. One in which Redis has answered others does not count: it is the queue that is long."""
@@ -81,8 +62,7 @@ class Hub:
         timeout_s: Redis's deadline to connect, and to answer.
 
     Attributes:
-        undecodable: messages that were none of a channel layer's.
-        unkept: messages without an offset on channels with history: of stock services, or meant so.
+        fanout: what delivers. healer: what reads the streams, if there are any.
     """
 
     def __init__(
@@ -96,20 +76,16 @@ class Hub:
         timeout_s: float = 1.0,
     ) -> None:
         self._prefix = prefix
-        self._decode = decode
         self._streams = streams
         self._config = config
         self._groups: dict[bytes, Group] = {}
-        self._listeners: dict[bytes, Callable[[bytes], None]] = {}
-        self._waiting_bytes = 0
-        self._paused = False
-        self.undecodable = 0
-        self.unkept = 0
-        self._unkept_channels: dict[str, None] = {}
-        self.healer = Healer(streams, self._groups, self.deliver) if streams is not None else None
+        self.fanout = Fanout(
+            self._groups, decode=decode, heal=self._heal, give_up=self._give_up, set_reading=self._set_reading
+        )
+        self.healer = Healer(streams, self._groups, self.fanout.deliver) if streams is not None else None
         self._subscriber = Subscriber(
             urls,
-            on_messages=self.dispatch,
+            on_messages=self.fanout.dispatch,
             on_regained=self.healer.check_all if self.healer is not None else lambda: None,
             timeout_s=timeout_s,
         )
@@ -260,7 +236,7 @@ class Hub:
 
     def listen(self, name: str, handler: Callable[[bytes], None]) -> None:
         """Hear a Redis channel that is no group's, for as long as the process lives."""
-        self._listeners[name.encode()] = handler
+        self.fanout.listeners[name.encode()] = handler
         self._subscriber.subscribe(name)
 
     async def settle(self) -> None:
@@ -279,6 +255,20 @@ class Hub:
     def _group(self, channel: str) -> Group | None:
         return self._groups.get(redis_group(self._prefix, channel).encode())
 
+    def _heal(self, group: Group) -> None:
+        if self.healer is not None:
+            self.healer.heal(group)
+
+    def _give_up(self, group: Group) -> None:
+        if self.healer is not None and group.stream is not None:
+            self.healer.give_up(group)
+
+    def _set_reading(self, is_reading: bool) -> None:
+        if is_reading:
+            self._subscriber.resume()
+        else:
+            self._subscriber.pause()
+
     def _new_stream(self, channel: str) -> Stream | None:
         if self.healer is None or self._config is None or not self._config.is_recoverable(channel):
             return None
@@ -288,135 +278,6 @@ class Hub:
         if not group.size and not group.holds and self._groups.get(group.name) is group:
             del self._groups[group.name]
             self._subscriber.unsubscribe(group.name)
-
-    # Delivery
-
-    def dispatch(self, messages: Messages) -> None:
-        """Deliver all messages of one read from Redis. The hot path: once a read, then once a channel."""
-        groups = self._groups
-        for name, payloads in messages.items():
-            group = groups.get(name)
-            if group is None:  # left between Redis's send and our read, or no group's name
-                for payload in payloads if name in self._listeners else ():
-                    self._listeners[name](payload)
-                continue
-            events = self._events(payloads)
-            stream = group.stream
-            if stream is not None:
-                self._note_unkept(group, events)
-                was_healing = stream.is_healing
-                events = stream.admit(events)
-                if stream.is_healing and not was_healing and self.healer is not None:
-                    self.healer.heal(group)
-            if events:
-                self.deliver(group, events, sum(map(len, payloads)))
-
-    def _events(self, payloads: list[bytes]) -> list[Event]:
-        events: list[Event] = []
-        for payload in payloads:
-            try:
-                events.append(event_of(self._decode(payload)))
-            except Exception as exc:  # noqa: BLE001 - any service may publish anything; it must not end the hub
-                self.undecodable += 1
-                log.warning("message.undecodable", error=type(exc).__name__, count=self.undecodable)
-        return events
-
-    def _note_unkept(self, group: Group, events: list[Event]) -> None:
-        """Count, and log once a channel, what who comes back to this channel will not recover."""
-        unkept = sum([type(event) is Publication and not event.offset for event in events])
-        if not unkept:
-            return
-        self.unkept += unkept
-        told = self._unkept_channels
-        if group.channel not in told:
-            told[group.channel] = None
-            if len(told) > UNKEPT_CHANNELS_MAX:
-                del told[next(iter(told))]
-            log.warning("message.unkept", channel=group.channel, count=self.unkept)
-
-    def deliver(self, group: Group, events: list[Event], size: int) -> None:
-        """Write events to all members of a group, behind what is being written to them.
-
-        Args:
-            size: about how many bytes the events hold.
-        """
-        if group.writing:  # behind the slice that is being written: order per member
-            self._wait(group, events, size)
-            return
-        rounds = self._rounds(group, events)
-        if group.size <= SLICE_MEMBERS:
-            for frames, members in rounds:
-                for _, write in members:
-                    write(frames)
-        elif rounds:
-            group.writing = True
-            self._write_slices(group, rounds)
-
-    def _rounds(self, group: Group, events: list[Event]) -> list[Round]:
-        stream = group.stream
-        if stream is not None:
-            for event in reversed(events):
-                if type(event) is Publication and event.offset and event.epoch == stream.epoch:
-                    stream.set_delivered(event.offset)
-                    break
-        group.left = None
-        return group.rounds(events)
-
-    def _write_slices(self, group: Group, rounds: list[Round]) -> None:
-        loop = asyncio.get_running_loop()
-
-        def write_slice(number: int, start: int) -> None:
-            frames, members = rounds[number]
-            left = group.left or ()
-            for member, write in members[start : start + SLICE_MEMBERS]:
-                if member not in left:  # who left in between gets nothing more; who came back has it by its position
-                    write(frames)
-            if start + SLICE_MEMBERS < len(members):
-                loop.call_soon(write_slice, number, start + SLICE_MEMBERS)
-            elif number + 1 < len(rounds):
-                loop.call_soon(write_slice, number + 1, 0)
-            else:
-                self._write_waiting(group)
-
-        write_slice(0, 0)
-
-    def _write_waiting(self, group: Group) -> None:
-        """Go on with what came meanwhile: all of it in one write per member."""
-        group.writing = False
-        group.left = None
-        if not group.waiting:
-            if group.stream is not None and group.stream.is_healing and self.healer is not None:
-                self.healer.heal(group)
-            return
-        events, size = group.waiting, group.waiting_bytes
-        group.waiting, group.waiting_bytes = None, 0
-        self._count_waiting(-size)
-        rounds = self._rounds(group, events)
-        if rounds:
-            group.writing = True
-            # By the loop, not by a call: two big rooms take turns, and the stack does not grow.
-            asyncio.get_running_loop().call_soon(self._write_slices, group, rounds)
-
-    def _wait(self, group: Group, events: list[Event], size: int) -> None:
-        if group.waiting is None:
-            group.waiting = []
-        group.waiting += events
-        group.waiting_bytes += size
-        self._count_waiting(size)
-        if group.stream is not None and group.waiting_bytes > GROUP_WAITING_MAX_BYTES:
-            log.warning("group.position_only", channel=group.channel, waiting_bytes=group.waiting_bytes)
-            self._count_waiting(-group.waiting_bytes)
-            group.waiting, group.waiting_bytes = None, 0
-            group.stream.rewind()
-
-    def _count_waiting(self, added: int) -> None:
-        self._waiting_bytes += added
-        if not self._paused and self._waiting_bytes > WAITING_MAX_BYTES:
-            self._paused = True
-            self._subscriber.pause()
-        elif self._paused and self._waiting_bytes < WAITING_MAX_BYTES // 2:
-            self._paused = False
-            self._subscriber.resume()
 
 
 class Hold:

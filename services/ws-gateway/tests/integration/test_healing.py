@@ -18,8 +18,7 @@ from clarion.streams import Streams
 from tests.support.redis_server import RedisServer
 from tests.support.redis_server import redis_server as running_redis
 from tests.support.waiting import wait_until_async
-from ws_gateway import healing
-from ws_gateway import hub as hub_module
+from ws_gateway import fanout, healing
 from ws_gateway.groups import Group
 from ws_gateway.hub import Hub, Recovered
 
@@ -237,8 +236,8 @@ async def test_our_own_queue_loses_nothing(
     redis_server: RedisServer, layer_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Over the bound on what waits behind a long member list it is forgotten, and read again when it is its turn."""
-    monkeypatch.setattr(hub_module, "SLICE_MEMBERS", 2)
-    monkeypatch.setattr(hub_module, "GROUP_WAITING_MAX_BYTES", 2_000)
+    monkeypatch.setattr(fanout, "TURN_COST", 2 * fanout.WRITE_COST)
+    monkeypatch.setattr(fanout, "GROUP_WAITING_MAX_BYTES", 2_000)
     publisher = publisher_of(redis_server, layer_prefix)
     members = [Member() for _ in range(3_000)]
     async with running_hub(redis_server.url, layer_prefix) as hub:
@@ -262,8 +261,7 @@ async def test_quiet_channels_are_compared(
     member = Member()
     async with running_hub(redis_server.url, layer_prefix) as hub:
         await join(hub, member)
-        hub.dispatch = lambda _messages: None  # type: ignore[method-assign]
-        hub._subscriber._shards[0]._burst._on_messages = hub.dispatch  # type: ignore[union-attr]
+        hub._subscriber._shards[0]._burst._on_messages = lambda _messages: None  # type: ignore[union-attr]
         await asyncio.to_thread(publish, publisher, 3)
         await wait_until_async(lambda: member.offsets == [1, 2, 3], what="the check of positions heals")
     publisher.close()

@@ -17,7 +17,7 @@ from clarion.server import Connection, text_frame
 from clarion.streams import Slice, Streams
 from clarion.subscriber import Messages
 from tests.support.waiting import wait_until_async
-from ws_gateway import hub as hub_module
+from ws_gateway import fanout, unkept
 from ws_gateway.hub import Hub
 from ws_gateway.wires import POSITIONED_PLAIN
 
@@ -71,6 +71,12 @@ async def join(hub: Hub, channel: str, connection: Any) -> None:
         hub.join(channel, connection)
 
 
+def members_a_turn(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """Let one turn of the event loop write to so many members."""
+    monkeypatch.setattr(fanout, "WRITE_COST", 1_000_000)
+    monkeypatch.setattr(fanout, "TURN_COST", count * 1_000_000)
+
+
 def connections(count: int) -> list[Any]:
     return [FakeConnection() for _ in range(count)]
 
@@ -80,7 +86,7 @@ async def test_every_member_gets_the_very_same_bytes(hub: Hub) -> None:
     members = connections(3)
     for member in members:
         await join(hub, "chat:x", member)
-    hub.dispatch(publications("chat:x", {"a": 1}))
+    hub.fanout.dispatch(publications("chat:x", {"a": 1}))
     assert members[0].written == [text_frame(b'{"a":1}')]
     assert members[0].written[0] is members[1].written[0] is members[2].written[0]
 
@@ -89,7 +95,7 @@ async def test_messages_of_one_read_are_one_write(hub: Hub) -> None:
     """Adaptive batching: what came together leaves together."""
     (member,) = connections(1)
     await join(hub, "chat:x", member)
-    hub.dispatch(publications("chat:x", *range(100)))
+    hub.fanout.dispatch(publications("chat:x", *range(100)))
     assert len(member.written) == 1
     assert member.texts == [str(number).encode() for number in range(100)]
 
@@ -98,8 +104,20 @@ async def test_a_stock_services_dict_arrives_as_that_json(hub: Hub) -> None:
     """The whole dict, its type included; an unknown type is no fault."""
     (member,) = connections(1)
     await join(hub, "chat:x", member)
-    hub.dispatch({b"asgi__group__chat:x": [msgpack.packb({"type": "chat.message", "message": "hi"})]})
+    hub.fanout.dispatch({b"asgi__group__chat:x": [msgpack.packb({"type": "chat.message", "message": "hi"})]})
     assert member.texts == [b'{"type":"chat.message","message":"hi"}']
+
+
+async def test_what_has_no_json_form_is_counted_and_the_rest_delivered(hub: Hub) -> None:
+    """A stock service's message may hold a type of msgpack's own: it costs no other message, and no connection."""
+    here, there = connections(2)
+    await join(hub, "chat:x", here)
+    await join(hub, "chat:y", there)
+    bad = msgpack.packb({"type": "chat.message", "at": msgpack.Timestamp(1)})
+    good = publications("chat:x", 1)
+    name = next(iter(good))
+    hub.fanout.dispatch({name: [*good[name], bad, *good[name]], **publications("chat:y", 2)})
+    assert (here.texts, there.texts, hub.fanout.undecodable) == ([b"1", b"1"], [b"2"], 1)
 
 
 @pytest.mark.parametrize("payload", [b"", b"\xc1", b"\x93\x01", msgpack.packb([1]), msgpack.packb("x"), b"x" * 100])
@@ -109,10 +127,10 @@ async def test_what_cannot_be_decoded_is_counted_and_the_rest_delivered(hub: Hub
     await join(hub, "chat:x", member)
     name = b"asgi__group__chat:x"
     good = msgpack.packb({"type": "clarion.publication", "data": 1})
-    hub.dispatch({name: [good, payload, good]})
-    assert hub.undecodable == 1
+    hub.fanout.dispatch({name: [good, payload, good]})
+    assert hub.fanout.undecodable == 1
     assert member.texts == [b"1", b"1"]
-    hub.dispatch({name: [payload]})
+    hub.fanout.dispatch({name: [payload]})
     assert member.texts == [b"1", b"1"]
 
 
@@ -121,7 +139,7 @@ async def test_other_channels_get_nothing(hub: Hub) -> None:
     mine, others = connections(2)
     await join(hub, "chat:x", mine)
     await join(hub, "chat:y", others)
-    hub.dispatch({**publications("chat:x", 1), **publications("chat:nobody", 2)})
+    hub.fanout.dispatch({**publications("chat:x", 1), **publications("chat:nobody", 2)})
     assert (mine.texts, others.texts) == ([b"1"], [])
 
 
@@ -132,7 +150,7 @@ async def test_who_left_gets_nothing_more(hub: Hub) -> None:
     await join(hub, "chat:x", stays)
     hub.leave("chat:x", member)
     hub.leave("chat:x", member)
-    hub.dispatch(publications("chat:x", 1))
+    hub.fanout.dispatch(publications("chat:x", 1))
     assert (member.texts, stays.texts) == ([], [b"1"])
 
 
@@ -147,7 +165,7 @@ async def test_a_member_that_leaves_while_it_is_written_to_disturbs_nobody(hub: 
     before, after = connections(2)
     for member in (before, leaver, after):
         await join(hub, "chat:x", member)
-    hub.dispatch(publications("chat:x", 1))
+    hub.fanout.dispatch(publications("chat:x", 1))
     assert (before.texts, after.texts) == ([b"1"], [b"1"])
 
 
@@ -155,15 +173,15 @@ async def test_a_long_member_list_is_written_in_slices_with_order_kept(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loop turns between slices; what comes meanwhile follows, all of it in one write, in order."""
-    monkeypatch.setattr(hub_module, "SLICE_MEMBERS", 10)
+    members_a_turn(monkeypatch, 10)
     members = connections(95)
     for member in members:
         await join(hub, "chat:x", member)
-    hub.dispatch(publications("chat:x", 0))
+    hub.fanout.dispatch(publications("chat:x", 0))
     assert members[0].texts == [b"0"]
     assert members[94].texts == []  # the loop has not turned yet
-    hub.dispatch(publications("chat:x", 1))
-    hub.dispatch(publications("chat:x", 2, 3))
+    hub.fanout.dispatch(publications("chat:x", 1))
+    hub.fanout.dispatch(publications("chat:x", 2, 3))
     await wait_until_async(lambda: members[94].texts == [b"0", b"1", b"2", b"3"])
     for member in members:
         assert member.texts == [b"0", b"1", b"2", b"3"]
@@ -172,11 +190,11 @@ async def test_a_long_member_list_is_written_in_slices_with_order_kept(
 
 async def test_who_leaves_between_slices_gets_nothing_more(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """The member list of a dispatch was copied, but leaving holds at once: its socket may be somebody else's by now."""
-    monkeypatch.setattr(hub_module, "SLICE_MEMBERS", 2)
+    members_a_turn(monkeypatch, 2)
     members = connections(6)
     for member in members:
         await join(hub, "chat:x", member)
-    hub.dispatch(publications("chat:x", 1))
+    hub.fanout.dispatch(publications("chat:x", 1))
     hub.leave("chat:x", members[4])
     await wait_until_async(lambda: members[5].texts == [b"1"])
     assert members[4].texts == []
@@ -184,14 +202,14 @@ async def test_who_leaves_between_slices_gets_nothing_more(hub: Hub, monkeypatch
 
 async def test_who_comes_back_between_slices_gets_nothing_twice(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """It starts behind what is being written: on a channel with history its position says that it has that already."""
-    monkeypatch.setattr(hub_module, "SLICE_MEMBERS", 2)
+    members_a_turn(monkeypatch, 2)
     members = connections(6)
     for member in members:
         await join(hub, "chat:x", member)
     async with hub.holding("chat:x", timeout_s=0):
-        hub.dispatch(publications("chat:x", 1))
+        hub.fanout.dispatch(publications("chat:x", 1))
         hub.leave("chat:x", members[4])
-        hub.dispatch(publications("chat:x", 2))
+        hub.fanout.dispatch(publications("chat:x", 2))
         hub.join("chat:x", members[4])  # in the same turn of the loop
     await wait_until_async(lambda: members[4].texts[-1:] == [b"2"])
     assert members[4].texts == [b"2"]
@@ -200,14 +218,14 @@ async def test_who_comes_back_between_slices_gets_nothing_twice(hub: Hub, monkey
 
 async def test_joins_and_leaves_amid_slices_keep_the_promise(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever is a member from before a message to after its delivery gets it once, in order; seeds are fixed."""
-    monkeypatch.setattr(hub_module, "SLICE_MEMBERS", 7)
+    members_a_turn(monkeypatch, 7)
     for seed in range(20):
         chance = random.Random(seed)
         always, passing = connections(40), connections(40)
         for member in always:
             await join(hub, "chat:x", member)
         for number in range(60):
-            hub.dispatch(publications("chat:x", number))
+            hub.fanout.dispatch(publications("chat:x", number))
             member = chance.choice(passing)
             if chance.random() < 0.5:
                 await join(hub, "chat:x", member)
@@ -226,10 +244,60 @@ async def test_joins_and_leaves_amid_slices_keep_the_promise(hub: Hub, monkeypat
             hub.leave("chat:x", member)
 
 
+async def test_many_rooms_share_a_turn(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One read with messages for many rooms is written in turns as well: what a turn costs does not grow with them."""
+    members_a_turn(monkeypatch, 10)
+    rooms = {f"chat:{number}": connections(4) for number in range(20)}
+    for channel, members in rooms.items():
+        for member in members:
+            await join(hub, channel, member)
+    everybody = [member for members in rooms.values() for member in members]
+    messages: Messages = {}
+    for channel in rooms:
+        messages |= publications(channel, 1)
+    hub.fanout.dispatch(messages)
+    written = [sum(map(len, (member.written for member in everybody)))]
+    while written[-1] < len(everybody):
+        await asyncio.sleep(0)
+        written.append(sum(map(len, (member.written for member in everybody))))
+        assert written[-1] - written[-2] <= 10
+    assert all(member.texts == [b"1"] for member in everybody)
+
+
+async def test_a_small_room_does_not_wait_for_a_large_one(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Channels are written to in rotation."""
+    members_a_turn(monkeypatch, 5)
+    large, (small,) = connections(100), connections(1)
+    for member in large:
+        await join(hub, "chat:large", member)
+    await join(hub, "chat:small", small)
+    hub.fanout.dispatch({**publications("chat:large", 1), **publications("chat:small", 2)})
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert small.texts == [b"2"]
+    assert large[-1].texts == []
+    await wait_until_async(lambda: large[-1].texts == [b"1"])
+
+
+async def test_what_waits_is_written_in_batches(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much has come, one write is no more than a reader may have waiting."""
+    monkeypatch.setattr(fanout, "BATCH_BYTES", 2_000)
+    members = connections(3)
+    for member in members:
+        await join(hub, "chat:x", member)
+    texts = [f"{number:0100}" for number in range(200)]
+    hub.fanout.dispatch(publications("chat:x", *texts[:150]))
+    hub.fanout.dispatch(publications("chat:x", *texts[150:]))
+    await wait_until_async(lambda: len(members[2].texts) == 200)
+    for member in members:
+        assert member.texts == [f'"{text}"'.encode() for text in texts]
+        assert max(map(len, member.written)) <= 2_000
+
+
 async def test_a_flood_pauses_reading_and_resumes(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits behind a slice is bounded: over the bound Redis is read no further until it has shrunk."""
-    monkeypatch.setattr(hub_module, "SLICE_MEMBERS", 1)
-    monkeypatch.setattr(hub_module, "WAITING_MAX_BYTES", 1_000)
+    members_a_turn(monkeypatch, 1)
+    monkeypatch.setattr(fanout, "WAITING_MAX_BYTES", 1_000)
     calls: list[str] = []
     monkeypatch.setattr(hub._subscriber, "pause", lambda: calls.append("pause"))
     monkeypatch.setattr(hub._subscriber, "resume", lambda: calls.append("resume"))
@@ -237,7 +305,7 @@ async def test_a_flood_pauses_reading_and_resumes(hub: Hub, monkeypatch: pytest.
     for member in members:
         await join(hub, "chat:x", member)
     for number in range(20):
-        hub.dispatch(publications("chat:x", "x" * 100 + str(number)))
+        hub.fanout.dispatch(publications("chat:x", "x" * 100 + str(number)))
     assert calls == ["pause"]
     await wait_until_async(lambda: len(members[2].texts) == 20)
     assert calls == ["pause", "resume"]
@@ -281,8 +349,8 @@ async def test_what_no_history_holds_is_delivered_counted_and_logged_once_a_chan
         await join(kept_hub, channel, member)
     with structlog.testing.capture_logs() as logs:
         for channel in ("kept:a", "kept:b", "kept:a", "plain:a"):
-            kept_hub.dispatch({f"asgi__group__{channel}".encode(): [stock, kept, joined, stock]})
-    assert kept_hub.unkept == 6
+            kept_hub.fanout.dispatch({f"asgi__group__{channel}".encode(): [stock, kept, joined, stock]})
+    assert kept_hub.fanout.unkept.count == 6
     assert [(entry["event"], entry["channel"]) for entry in logs] == [
         ("message.unkept", "kept:a"),
         ("message.unkept", "kept:b"),
@@ -350,15 +418,15 @@ async def test_channels_that_were_logged_are_not_kept_without_bound(
     kept_hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Over the bound the oldest is forgotten."""
-    monkeypatch.setattr(hub_module, "UNKEPT_CHANNELS_MAX", 3)
+    monkeypatch.setattr(unkept, "CHANNELS_MAX", 3)
     (member,) = connections(1)
     stock = msgpack.packb({"type": "chat.message"})
     with structlog.testing.capture_logs() as logs:
         for number in (0, 1, 2, 2, 0, 3, 0):
             await join(kept_hub, f"kept:{number}", member)
-            kept_hub.dispatch({f"asgi__group__kept:{number}".encode(): [stock]})
+            kept_hub.fanout.dispatch({f"asgi__group__kept:{number}".encode(): [stock]})
     assert [entry["channel"][-1] for entry in logs] == ["0", "1", "2", "3", "0"]
-    assert len(kept_hub._unkept_channels) == 3
+    assert len(kept_hub.fanout.unkept._told) == 3
 
 
 def test_the_fake_connection_is_one() -> None:
