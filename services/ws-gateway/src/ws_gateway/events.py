@@ -44,7 +44,7 @@ def event_of(message: Message) -> Event:
 def has_json(event: Event) -> bool:
     """Whether an event can be encoded: a stock service's message may hold a time, or another type of msgpack's own."""
     try:
-        json_encode(event.data if type(event) is Publication else event.info)  # type: ignore[union-attr]
+        json_encode(event.data if type(event) is Publication else event.info)
     except (TypeError, ValueError, RecursionError):
         return False
     return True
