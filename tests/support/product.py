@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -172,6 +173,20 @@ class Product:
     def wait_restarted(self, program: str, old_pid: int) -> int:
         """Wait until a program runs with another process id, and return that."""
         return wait_until(lambda: pid if (pid := self.pid(program)) != old_pid else 0, what=f"{program} restarted")
+
+    def exit_codes(self, program: str) -> list[int]:
+        """How a supervised program has ended so far, by the supervisor's log: -1 for a signal."""
+        text = (self.run_dir / "log" / "supervisor.log").read_text(errors="replace")
+        ends = re.findall(rf"exited: {re.escape(program)} \((?:exit status (\d+)|terminated)", text)
+        return [int(code or -1) for code in ends]
+
+    def is_ready(self, gateway: str) -> bool:
+        """Whether a gateway (``gateway-1`` ...) says so."""
+        address = self.dev["gateways_internal"][int(gateway.rpartition("-")[2]) - 1]
+        try:
+            return httpx.get(f"{address}/health/ready", trust_env=False).status_code == httpx.codes.OK
+        except httpx.TransportError:
+            return False
 
     # --- using it -------------------------------------------------------------------------------------------------
 

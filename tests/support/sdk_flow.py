@@ -20,7 +20,8 @@ class Flow:
         sent: what has been published.
     """
 
-    def __init__(self, product: SdkProduct, channel: str) -> None:
+    def __init__(self, product: SdkProduct, channel: str, pause_s: float) -> None:
+        self._pause_s = pause_s
         self.sent: list[Any] = []
         self._product = product
         self._channel = channel
@@ -46,7 +47,7 @@ class Flow:
 
     def _run(self) -> None:
         try:
-            while not self._is_ended.wait(PAUSE_S):
+            while not self._is_ended.wait(self._pause_s):
                 value = {"n": len(self.sent) + 1}
                 self._product.send(self._channel, value)
                 self.sent.append(value)
@@ -55,9 +56,9 @@ class Flow:
 
 
 @contextmanager
-def flow(product: SdkProduct, channel: str) -> Iterator[Flow]:
+def flow(product: SdkProduct, channel: str, *, pause_s: float = PAUSE_S) -> Iterator[Flow]:
     """Publish to a channel for the length of a ``with`` block."""
-    made = Flow(product, channel)
+    made = Flow(product, channel, pause_s)
     made.start()
     try:
         yield made

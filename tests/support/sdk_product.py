@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import quote
@@ -104,12 +105,19 @@ class SdkProduct(Product):
 
     Args:
         client: more lines of the configuration's table ``client``.
+        times: options of that table that have other values here.
+        env: more variables.
     """
 
-    def __init__(self, *, client: str = "") -> None:
-        super().__init__(gateways=2, env={"CLARION_RPC_MODULES": "tests.support.sdk_rpc"})
+    def __init__(
+        self, *, client: str = "", times: Mapping[str, str] | None = None, env: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(gateways=2, env={"CLARION_RPC_MODULES": "tests.support.sdk_rpc", **(env or {})})
         config = self.folder / "clarion.toml"
-        config.write_text(_CONFIG.replace("[client]\n", f"[client]\n{client}\n", 1))
+        text = _CONFIG.replace("[client]\n", f"[client]\n{client}\n", 1)
+        for option, value in (times or {}).items():
+            text = re.sub(rf'^{option} = ".*"$', f'{option} = "{value}"', text, count=1, flags=re.MULTILINE)
+        config.write_text(text)
         self.env["CLARION_CONFIG"] = str(config)
         self.http: httpx.Client | None = None
 
@@ -154,9 +162,9 @@ def subscription_token(user: str, channel: str, *, ttl_s: float = 600, **claims:
 
 
 @contextmanager
-def sdk_product(*, client: str = "") -> Iterator[SdkProduct]:
-    """Run such a product for the length of a ``with`` block."""
-    made = SdkProduct(client=client)
+def sdk_product(**options: Any) -> Iterator[SdkProduct]:
+    """Run such a product, with the options of the class, for the length of a ``with`` block."""
+    made = SdkProduct(**options)
     try:
         made.start()
         yield made

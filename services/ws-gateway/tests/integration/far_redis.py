@@ -17,13 +17,15 @@ class FarRedis:
     """Passes bytes to and fro on a port of its own.
 
     Attributes:
-        delay_s: how long what is sent to Redis is under way; answers come at once. Any number of requests that are
-            under way at the same time take it once.
+        delay_s: how long what is sent to Redis is under way. Any number of requests that are under way at the same time
+            take it once.
+        answers_delay_s: the same of what Redis sends; at once, unless a test says so.
     """
 
     def __init__(self, redis_port: int) -> None:
         self.port = free_port()
         self.delay_s = 0.0
+        self.answers_delay_s = 0.0
         self._redis_port = redis_port
         self._loop = asyncio.new_event_loop()
         self._writers: list[asyncio.StreamWriter] = []
@@ -36,7 +38,7 @@ class FarRedis:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         answers, to_redis = await asyncio.open_connection("127.0.0.1", self._redis_port)
         self._writers += [writer, to_redis]
-        back = self._loop.create_task(_pass(answers, writer))
+        back = self._loop.create_task(self._pass_back(answers, writer))
         try:
             while data := await reader.read(CHUNK_BYTES):
                 self._loop.call_later(self.delay_s, to_redis.write, data)
@@ -44,6 +46,10 @@ class FarRedis:
             back.cancel()
             to_redis.close()
             writer.close()
+
+    async def _pass_back(self, answers: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await answers.read(CHUNK_BYTES):
+            self._loop.call_later(self.answers_delay_s, writer.write, data)
 
     @contextmanager
     def running(self) -> Iterator[FarRedis]:
@@ -67,8 +73,3 @@ class FarRedis:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(CHUNK_BYTES):
-        writer.write(data)

@@ -17,10 +17,13 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
+from clarion.publisher import Publisher
 from tests.support.protocol_client import ProtocolClient, protocol_client
+from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until_async
 
-from .conftest import CONFIG, GatewayProcess, received, token_for
+from .conftest import CONFIG, GatewayProcess, received, running_gateway, token_for
+from .far_redis import FarRedis
 
 SEEN = """
 [[channel.namespaces]]
@@ -56,6 +59,20 @@ def start(shared_redis_url: str, migrated_database: Path, tmp_path: Path) -> Ite
         code = gateway.stop() if gateway.process.poll() is None else gateway.process.returncode
         assert code == 0, gateway.log[-3000:]
         assert "Traceback" not in gateway.log
+
+
+@pytest.fixture
+def far(redis_server: RedisServer) -> Iterator[FarRedis]:
+    """A proxy before the Redis of a test of its own: it may hold back what Redis sends."""
+    with FarRedis(redis_server.port).running() as far:
+        yield far
+
+
+@pytest.fixture
+def far_gateway(far: FarRedis, migrated_database: Path, tmp_path: Path) -> Iterator[GatewayProcess]:
+    """A gateway whose Redis is behind that."""
+    with running_gateway(tmp_path, far.url, migrated_database, CLARION_DRAIN_S="0") as gateway:
+        yield gateway
 
 
 def internal(gateway: GatewayProcess, method: str, path: str) -> tuple[int, dict[str, Any]]:
@@ -186,18 +203,25 @@ async def test_commands_in_flight_are_answered(start: Start) -> None:
             assert "publish" in await publish
 
 
-async def test_what_was_published_before_arrives(start: Start) -> None:
-    """On a channel without history, too: it stands before the goodbye, in each of 30 rounds."""
-    gateway = start(CLARION_DRAIN_S="0")
-    for number in range(30):
-        async with client_of(gateway) as one, gateway.connect("chat:x") as room:
-            await one.subscribe("chat:x")
-            await asyncio.to_thread(gateway.publisher.publish, "chat:x", number)
-            assert (await drain(gateway, "?share=1"))[0] == 202
-            assert await one.closed() == (3001, "shutdown")
-            assert [push["pub"]["data"] for push in one._pushes if "pub" in push] == [number]
-            assert await received(room, 1) == [number]
-            assert await close_code(room) == 1012
+async def test_what_was_published_before_arrives(
+    far: FarRedis, far_gateway: GatewayProcess, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    """What Redis had sent when a client's turn came stands before its goodbye, on a channel without history, too."""
+    async with AsyncExitStack() as stack:
+        one = await stack.enter_async_context(client_of(far_gateway))
+        room = await stack.enter_async_context(far_gateway.connect("chat:x"))
+        await one.subscribe("chat:x")
+        publisher = Publisher([redis_server.url], prefix=far_gateway.prefix, config=tmp_path / "clarion.toml")
+        await asyncio.to_thread(publisher.publish, "chat:x", 1)
+        assert (await one.push("pub", "chat:x"))["data"] == 1
+        far.answers_delay_s = 0.08  # under the fifth of a second that a client's turn may wait
+        await asyncio.to_thread(publisher.publish, "chat:x", 2)
+        assert (await drain(far_gateway, "?share=1"))[0] == 202
+        assert await one.closed() == (3001, "shutdown")
+        assert [push["pub"]["data"] for push in one._pushes if "pub" in push] == [2]
+        assert await received(room, 2) == [1, 2]
+        assert await close_code(room) == 1012
+        far.answers_delay_s = 0.0
 
 
 # A share

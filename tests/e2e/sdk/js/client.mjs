@@ -40,7 +40,7 @@ function report(client, source, isServer) {
   source.on('leave', (c) => tell('leave', c.channel, { info: whoOf(c.info) }));
 }
 
-function open(name, { url, transport, token, tokens: list }) {
+function open(name, { url, transport, token, tokens: list, timeout_ms }) {
   const endpoint = `${transport === 'websocket' ? url.replace('http', 'ws') : url}/connection/${transport}`;
   const client = new Centrifuge([{ transport, endpoint }], {
     websocket: WebSocket,
@@ -53,6 +53,7 @@ function open(name, { url, transport, token, tokens: list }) {
     minReconnectDelay: 50,
     maxReconnectDelay: 300,
     maxServerPingDelay: 6000,
+    timeout: timeout_ms ?? 5000,
   });
   client.on('connecting', (c) => say({ client: name, event: 'connecting', code: c.code }));
   client.on('connected', (c) => say({ client: name, event: 'connected', id: c.client }));

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import json
+import time
 import weakref
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
@@ -538,6 +539,7 @@ def prepare(server: Any) -> None:
         print("on_shutdown: subscriber stopped", flush=True)
 
     server.on_drain.append(lambda: print(f"on_drain: draining={server.draining}", flush=True))
+    server.on_drain.append(lambda: time.sleep(1.0 if GATES["block"].is_set() else 0.0))
     server.on_shutdown.append(stop_subscriber)
     server.on_goodbye.append(deliver_late)
 
