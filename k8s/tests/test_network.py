@@ -48,11 +48,12 @@ class Network:
     def reaches(self, source: str, target: str, port: int) -> bool:
         """Whether a pod may open a connection to another one: both ends have to allow it."""
         labels = self.pods
-        out = source == "outside" or self._allows("Egress", labels[source], labels[target], port)
+        out = source == "outside" or self.allows("Egress", labels[source], labels[target], port)
         peer = None if source == "outside" else labels[source]
-        return out and self._allows("Ingress", labels[target], peer, port)
+        return out and self.allows("Ingress", labels[target], peer, port)
 
-    def _allows(self, direction: str, own: Labels, peer: Labels | None, port: int) -> bool:
+    def allows(self, direction: str, own: Labels, peer: Labels | None, port: int) -> bool:
+        """Whether one end allows it: the policies that choose the pod, for this direction."""
         chosen = [one for one in self.policies if _matches(one["podSelector"], own) and direction in one["policyTypes"]]
         if not chosen:
             return True
@@ -92,6 +93,25 @@ def test_policies_allow_exactly_the_diagrams_arrows(local: Manifests) -> None:
     }
     # nginx is open to the world: so to every pod that may call out at all, and none of ours may.
     assert allowed == _diagram()
+
+
+def test_each_end_allows_no_more_than_the_arrows(local: Manifests) -> None:
+    """A connection needs both ends: neither one leans on the other one's strictness."""
+    network, arrows = Network(local), _diagram()
+    pods = network.pods
+    for source, target in ((source, target) for source in pods for target in pods if source != target):
+        for port in PORTS[target]:
+            is_arrow = (source, target) in arrows and PUBLIC.get(target) == port
+            assert network.allows("Egress", pods[source], pods[target], port) == is_arrow, (source, target, port)
+            # nginx is open to the world, this namespace included.
+            is_let_in = is_arrow or target == "nginx"
+            assert network.allows("Ingress", pods[target], pods[source], port) == is_let_in, (source, target, port)
+
+
+def test_whoever_has_no_policy_is_alone(local: Manifests) -> None:
+    """Every pod of the namespace is denied both ways, whatever is put there later."""
+    deny = local.find("NetworkPolicy", "deny-all")["spec"]
+    assert deny == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
 
 
 def test_internal_ports_are_closed_to_every_pod(local: Manifests) -> None:
