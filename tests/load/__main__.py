@@ -14,6 +14,7 @@ from tests.load.bench import MeasurementFailed
 from tests.load.generator.fleet import GeneratorFailed
 from tests.load.measurements import measure
 from tests.load.node_packages import PackagesMissing
+from tests.load.plot import plot
 from tests.load.processes import cores_split, files_raise, on_cores
 from tests.load.results import Results
 from tests.load.scenarios import FULL, QUICK, Plan, Scenario
@@ -37,11 +38,12 @@ def main() -> int:
     with on_cores(cores.load), stage_set(cores, CONFIG) as stage:
         _run(plan, stage, results, start)
     command = "make bench-quick" if plan.name == "quick" else "make bench"
-    text = report.document(plan, results, cores, load_before, time.monotonic() - start, command)
+    took_s = time.monotonic() - start
     verdicts = report.judged(plan, results)
     print("\n" + report.tables(plan, results) + "\n\n" + report.verdict_table(verdicts))
-    if not arguments.only and not arguments.subjects:
-        _write(plan, text)
+    if arguments.write or not (arguments.only or arguments.subjects):
+        picture = _draw(plan, results)
+        _write(plan, report.document(plan, results, cores, load_before, took_s, command, picture))
     for failure in results.failures:
         print(f"fault: {failure}", file=sys.stderr)
     if results.failures:
@@ -54,7 +56,7 @@ def _run(plan: Plan, stage: Stage, results: Results, start: float) -> None:
     for run in range(1, plan.runs + 1):
         for scenario in plan.scenarios:
             for subject in scenario.subjects:
-                if subject in results.absent:
+                if subject in results.absent or (scenario.is_once and run > 1):
                     continue
                 if time.monotonic() - start > plan.budget_s:
                     results.failures.append(f"{scenario.name}, {subject}, run {run}: not measured, out of time")
@@ -84,6 +86,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one run with small numbers: under three minutes")
     parser.add_argument("--only", help="some scenarios, with commas between; writes no file")
     parser.add_argument("--subjects", help="some subjects, with commas between; writes no file")
+    parser.add_argument("--write", action="store_true", help="write the file all the same")
     parser.add_argument("--runs", type=int, help="runs instead of the plan's")
     return parser.parse_args()
 
@@ -105,10 +108,25 @@ def _of_subjects(scenario: Scenario, wanted: set[str]) -> Scenario:
     return replace(scenario, subjects=tuple(subject for subject in scenario.subjects if subject in wanted))
 
 
-def _write(plan: Plan, text: str) -> None:
+def _result(plan: Plan, suffix: str) -> Path:
+    """A file of today's results."""
     RESULTS.mkdir(exist_ok=True)
     date = dt.datetime.now(dt.UTC).date().isoformat()
-    path = RESULTS / f"{date}{'-quick' if plan.name == 'quick' else ''}.md"
+    return RESULTS / f"{date}{'-quick' if plan.name == 'quick' else ''}{suffix}"
+
+
+def _draw(plan: Plan, results: Results) -> str:
+    """Write the picture of the curves; return its name, "" if the plan has none."""
+    if not results.curves("by-size") and not results.curves("by-rate"):
+        return ""
+    path = _result(plan, ".png")
+    caption = f"One gateway process on one core of {machine.cpu_model()}, 142-byte publications, loopback"
+    plot(results.curves("by-size"), results.curves("by-rate"), path, caption)
+    return path.name
+
+
+def _write(plan: Plan, text: str) -> None:
+    path = _result(plan, ".md")
     path.write_text(text, encoding="utf-8")
     print(f"\nWritten: {path.relative_to(ROOT)}")
 

@@ -10,7 +10,7 @@ from typing import Final
 from tests.load.dialogues import JOINTS, Dialect, dialogue, request
 from tests.load.generator.fleet import Fleet
 from tests.load.generator.orders import ClientKind, Connect, Connected, Dialogue, Received
-from tests.load.processes import Meter, Usage, cpu_s, wait_quiet
+from tests.load.processes import Meter, Usage, cpu_s, rss_bytes, wait_quiet
 from tests.load.publishing import SOCKETIO_ALL, Publisher, publisher_open
 from tests.load.scenarios import Scenario
 from tests.load.stage import Stage
@@ -32,18 +32,35 @@ class MeasurementFailed(Exception):
     """A server refused clients that it must hold."""
 
 
+@dataclass(frozen=True)
+class Point:
+    """A place on a curve.
+
+    Attributes:
+        x: the room's size, or the deliveries a second that were offered.
+        is_whole: nothing was missing; else the server was cut, or dropped some.
+    """
+
+    x: int
+    per_s: float
+    p99_ms: float
+    is_whole: bool
+
+
 @dataclass
 class Sample:
     """What one measurement of one subject gave.
 
     Attributes:
         figures: name → number; ``report.FIGURES`` says what each is.
+        points: of a curve.
         floors: names of figures that would be higher if the generator were faster.
         notes: what a reader of the numbers must know.
         faults: why they are not to be trusted.
     """
 
     figures: dict[str, float] = field(default_factory=dict)
+    points: list[Point] = field(default_factory=list)
     floors: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
@@ -140,12 +157,38 @@ class Bench:
         self.fleet.close_all()
         self.check_accepted(connected)
 
+    def clients(self) -> list[tuple[str, str]]:
+        """Channel and user of each of the scenario's clients."""
+        return [(self.channel(index // self._members), f"user-{index}") for index in range(self.scenario.clients)]
+
     def connect(self) -> Connected:
         """Connect the scenario's clients; some may be refused."""
-        clients = range(self.scenario.clients)
-        return self._connect(
-            [(self.channel(index // self._members), f"user-{index}") for index in clients], self.scenario.in_flight
-        )
+        return self._connect(self.clients(), self.scenario.in_flight)
+
+    def connect_more(self, count: int) -> Connected:
+        """Connect more clients to the one channel."""
+        return self.connect_to([self.channel()] * count)
+
+    def connect_to(self, channels: list[str]) -> Connected:
+        """Connect a client to each of these channels."""
+        return self._connect([(channel, f"user-{n}") for n, channel in enumerate(channels)], self.scenario.in_flight)
+
+    def rss_settled(self) -> int:
+        """The server's resident bytes, once it is quiet and some time has gone."""
+        wait_quiet(self.server.pids)
+        time.sleep(self.scenario.settle_s)
+        return rss_bytes(self.server.pids)
+
+    def publish_paced(self, count: int, rate_hz: float, start_ns: int) -> None:
+        """Publish to the channel at a rate; give up when it is later than the scenario's deadline."""
+        channel = self.channel()
+        for number in range(count):
+            due_s = start_ns / 1e9 + number / rate_hz
+            late_s = time.monotonic() - due_s
+            if late_s > self.scenario.deadline_s:
+                return
+            time.sleep(max(0.0, -late_s))
+            self.publisher.post(channel)
 
     def fill(self) -> None:
         """Connect the scenario's clients and make sure that each receives.
@@ -200,7 +243,9 @@ class Bench:
         said = [dialogue(self.dialect, channel, user) for channel, user in clients]
         return self.talk_to(requests, [one for one in said if one is not None], in_flight)
 
-    def talk_to(self, requests: list[bytes], dialogues: list[Dialogue], in_flight: int) -> Connected:
+    def talk_to(
+        self, requests: list[bytes], dialogues: list[Dialogue], in_flight: int, *, is_mute: bool = False
+    ) -> Connected:
         """Connect clients that have something to say after their handshake; without dialogues they only count."""
         kind: ClientKind = "talk" if dialogues else "echo" if self.scenario.kind == "echo" else "count"
         if self.dialect in {"sse", "http-stream"}:
@@ -215,6 +260,7 @@ class Bench:
                 kind=kind,
                 dialogues=dialogues,
                 joint=JOINTS.get(self.dialect),
+                is_mute=is_mute,
             )
         )
 

@@ -9,6 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from tests.load.nchan import nchan_versions
+from tests.load.node_packages import socketio_versions
+
 _PACKAGES: Final = (
     "django",
     "channels",
@@ -37,7 +40,8 @@ def versions() -> str:
     """Versions of all that takes part."""
     redis = subprocess.run(["redis-server", "--version"], capture_output=True, text=True, check=True).stdout
     programs = [f"Python {platform.python_version()}", f"Redis {redis.partition('v=')[2].split()[0]}"]
-    return ", ".join([*programs, *(f"{name} {version(name)}" for name in _PACKAGES)])
+    packages = [f"{name} {version(name)}" for name in _PACKAGES]
+    return ", ".join([*programs, *packages, *socketio_versions(), *nchan_versions()])
 
 
 def cores() -> int:

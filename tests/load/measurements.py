@@ -12,8 +12,10 @@ from collections.abc import Callable
 from typing import Final
 
 from tests.load.bench import Bench, Sample
+from tests.load.curve_measurements import measure_rates, measure_sizes
 from tests.load.generator.fleet import fleet
 from tests.load.generator.orders import Echo, Post, Received
+from tests.load.memory_measurements import measure_parts
 from tests.load.processes import Usage, rss_bytes, usage_sum, wait_quiet
 from tests.load.protocol_measurements import (
     measure_cost,
@@ -22,6 +24,7 @@ from tests.load.protocol_measurements import (
     measure_subscriptions,
 )
 from tests.load.scenarios import Kind, Scenario
+from tests.load.sharing_measurements import measure_gateways, measure_reach
 from tests.load.stage import ORIGIN, Stage
 from tests.load.subjects import server_running
 
@@ -34,6 +37,8 @@ def measure(stage: Stage, scenario: Scenario, subject: str) -> Sample:
     """Measure one subject once."""
     if scenario.kind == "cost":  # a program, no server
         return measure_cost(stage, subject)
+    if scenario.kind == "gateways":  # more than one server
+        return measure_gateways(stage, scenario, subject)
     processes = len(stage.cores.load)
     with server_running(stage, subject) as server, fleet(stage.cores.load, processes) as load:
         bench = Bench(stage, scenario, server, load)
@@ -97,17 +102,12 @@ def _measure_burst(bench: Bench) -> None:
 
 def _measure_steady(bench: Bench) -> None:
     """Deliveries, latency and CPU per delivery while publications come at a rate."""
-    scenario, channel = bench.scenario, bench.channel()
+    scenario = bench.scenario
     bench.fill()
     count = round(scenario.rate_hz * scenario.duration_s)
     bench.fleet.expect(count)
     meter, start_ns = bench.meter(), time.monotonic_ns()
-    for number in range(count):
-        late_s = time.monotonic() - start_ns / 1e9 - number / scenario.rate_hz
-        if late_s > scenario.deadline_s:
-            break
-        time.sleep(max(0.0, -late_s))
-        bench.publisher.post(channel)
+    bench.publish_paced(count, scenario.rate_hz, start_ns)
     received = bench.collect(start_ns)
     usage = meter.read()
     if received.frames == received.expected:
@@ -116,7 +116,7 @@ def _measure_steady(bench: Bench) -> None:
     bench.note_received(received)
     latencies = sorted(received.latencies_ns)
     bench.sample.figures |= {
-        "per_s": received.frames / (received.done_ns - start_ns) * 1e9,
+        "per_s": received.frames / max((received.done_ns - start_ns) / 1e9, scenario.duration_s),
         "p50_ms": _percentile(latencies, 0.5) / 1e6,
         "p99_ms": _percentile(latencies, 0.99) / 1e6,
         "cpu_us": _each_us(usage.server_s, received.frames),
@@ -195,6 +195,10 @@ _KINDS: Final[dict[Kind, Callable[[Bench], None]]] = {
     "burst": _measure_burst,
     "steady": _measure_steady,
     "own": _measure_own,
+    "parts": measure_parts,
+    "sizes": measure_sizes,
+    "rates": measure_rates,
+    "reach": measure_reach,
     "echo": _measure_echo,
     "publish": _measure_publish,
     "subscriptions": measure_subscriptions,

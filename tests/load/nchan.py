@@ -7,6 +7,7 @@ is a matter of nginx's other modules.
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Final
 
@@ -70,3 +71,16 @@ def nchan_command(port: int, folder: Path) -> list[str]:
     config = folder / "nchan.conf"
     config.write_text(_CONFIG.format(module=MODULE, folder=folder, port=port))
     return [_NGINX, "-c", str(config), "-p", str(folder)]
+
+
+def nchan_versions() -> list[str]:
+    """Of nginx, and of nchan's package where dpkg knows it."""
+    if _NGINX is None or not MODULE.exists():
+        return []
+    nginx = subprocess.run([_NGINX, "-v"], capture_output=True, text=True, check=True).stderr.strip()
+    versions = [f"nginx {nginx.rpartition('/')[2]}"]
+    if dpkg := shutil.which("dpkg-query"):
+        asked = [dpkg, "-W", "-f", "${Version}", "libnginx-mod-nchan"]
+        found = subprocess.run(asked, capture_output=True, text=True, check=False).stdout
+        versions.append(f"nchan {found}")
+    return versions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -36,3 +37,13 @@ def socketio_install() -> None:
         raise PackagesMissing(f"npm ci in {SOCKETIO} took over {_DEADLINE_S} s") from exc
     if done.returncode:
         raise PackagesMissing(f"npm ci in {SOCKETIO} failed: {done.stderr.strip()[-500:]}")
+
+
+def socketio_versions() -> list[str]:
+    """Of Node.js and of what the server's package.json names, as they are installed."""
+    if not shutil.which("node"):
+        return []
+    node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    wanted = json.loads((SOCKETIO / "package.json").read_text())["dependencies"]
+    locked = json.loads((SOCKETIO / "package-lock.json").read_text())["packages"]
+    return [f"Node.js {node[1:]}", *(f"{name} {locked[f'node_modules/{name}']['version']}" for name in wanted)]

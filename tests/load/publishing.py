@@ -88,7 +88,8 @@ class Publisher(ABC):
     def close(self) -> None:
         """Close what was opened."""
 
-    def _data(self, channel: str) -> dict[str, Any]:
+    def data(self, channel: str) -> dict[str, Any]:
+        """The next publication's data."""
         number = self._numbers[channel]
         self._numbers[channel] = number + 1
         return {NUMBER: number, TIME: f"{time.monotonic_ns():019d}", "p": _PADDING}
@@ -162,7 +163,7 @@ class RedisPublisher(_ConnectionPublisher):
         self._has_script = False  # Redis has been given it
 
     def _command(self, channel: str) -> bytes:
-        command = self._commands.publish(channel, publication(self._data(channel)))
+        command = self._commands.publish(channel, publication(self.data(channel)))
         words = command.short if self._has_script else command.full
         self._has_script = True
         return _packed(*words)
@@ -180,7 +181,7 @@ class SocketioPublisher(RedisPublisher):
 
     def _command(self, channel: str) -> bytes:
         # What @socket.io/redis-emitter sends: its name, an event (type 2), and to whom.
-        packet = {"type": 2, "data": ["message", self._data(channel)], "nsp": "/"}
+        packet = {"type": 2, "data": ["message", self.data(channel)], "nsp": "/"}
         message = ["emitter", packet, {"rooms": [channel] if channel else [], "except": [], "flags": {}}]
         name = f"socket.io#/#{channel}#" if channel else "socket.io#/#"
         return _packed("PUBLISH", name, msgpack.packb(message))
@@ -190,7 +191,7 @@ class NchanPublisher(_ConnectionPublisher):
     """Publishes to nchan by HTTP."""
 
     def _command(self, channel: str) -> bytes:
-        data = self._data(channel)
+        data = self.data(channel)
         body = f'{{"n":{data[NUMBER]},"t":"{data[TIME]}","p":"{data["p"]}"}}'.encode()
         head = f"POST /pub/{channel} HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(body)}\r\n\r\n"
         return head.encode() + body
@@ -224,7 +225,7 @@ class CorePublisher(Publisher):
     async def _send(self, ready: Ready, deadline_s: float) -> Sent:
         start_ns = time.monotonic_ns()
         for count, (_, channel) in enumerate(ready, 1):
-            await self._layer.group_send(channel, publication(self._data(channel)))
+            await self._layer.group_send(channel, publication(self.data(channel)))
             if (time.monotonic_ns() - start_ns) / 1e9 > deadline_s:
                 return Sent(count, start_ns)
         return Sent(len(ready), start_ns)

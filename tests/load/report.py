@@ -23,6 +23,24 @@ FIGURES: Final = {
     "errors": ("{:,.0f}", "errors"),
     "cpu_us": ("{:,.3g}", "CPU µs each"),
     "idle_kib": ("{:,.1f}", "idle KiB each"),
+    "tcp_kib": ("{:,.2f}", "KiB, TCP"),
+    "websocket_kib": ("{:,.2f}", "KiB, WebSocket"),
+    "session_kib": ("{:,.2f}", "KiB, session"),
+    "subscription_kib": ("{:,.2f}", "KiB, subscription"),
+    "publisher_few_us": ("{:,.1f}", "publisher's CPU µs, 10"),
+    "publisher_many_us": ("{:,.1f}", "the same, 10,000"),
+    "publisher_ratio": ("{:,.2f}", "ratio"),
+    "redis_few_us": ("{:,.1f}", "Redis's CPU µs, 10"),
+    "redis_many_us": ("{:,.1f}", "Redis's, 10,000"),
+    "redis_ratio": ("{:,.2f}", "ratio of Redis's"),
+    "cpu_1_us": ("{:,.2f}", "CPU µs each, 1 gateway"),
+    "cpu_2_us": ("{:,.2f}", "2 gateways"),
+    "cpu_4_us": ("{:,.2f}", "4 gateways"),
+    "spread": ("{:,.2f}", "most / least"),
+    "redis_1_us": ("{:,.1f}", "Redis's CPU µs a publish, 1"),
+    "redis_2_us": ("{:,.1f}", "2 of them"),
+    "redis_4_us": ("{:,.1f}", "4 of them"),
+    "redis_growth_us": ("{:,.1f}", "µs more a gateway"),
     "sub_kib": ("{:,.2f}", "KiB per subscription"),
     "plain_us": ("{:,.1f}", "CPU µs, plain"),
     "kept_us": ("{:,.1f}", "CPU µs, with history"),
@@ -78,8 +96,10 @@ def verdict_table(verdicts: list[Verdict]) -> str:
     return markdown([["target", "measured", "wanted", ""], *rows], numbers={1, 2})
 
 
-def document(plan: Plan, results: Results, cores: Cores, load_before: float, took_s: float, command: str) -> str:
-    """The whole result file."""
+def document(
+    plan: Plan, results: Results, cores: Cores, load_before: float, took_s: float, command: str, picture: str
+) -> str:
+    """The whole result file; ``picture`` is beside it, "" if there is none."""
     verdicts = judged(plan, results)
     return "\n".join(
         [
@@ -100,6 +120,7 @@ def document(plan: Plan, results: Results, cores: Cores, load_before: float, too
             "",
             f'"No worse" allows for {NOISE:.0%} of noise.',
             "",
+            *_picture(picture),
             "## Figures",
             "",
             tables(plan, results),
@@ -111,6 +132,19 @@ def document(plan: Plan, results: Results, cores: Cores, load_before: float, too
             "",
         ]
     )
+
+
+def _picture(name: str) -> list[str]:
+    if not name:
+        return []
+    text = "Deliveries a second and p99 by the size of a room and by what is offered"
+    return [
+        f"![{text}]({name})",
+        "",
+        "One run of each curve. A hollow marker: not all had come when it was cut, or some was dropped; then the",
+        "curve ends, and p99 is of what came.",
+        "",
+    ]
 
 
 def _summary_line(verdicts: list[Verdict], results: Results) -> str:
@@ -131,6 +165,8 @@ def _table(scenario: Scenario, results: Results) -> str:
         for name in FIGURES
         if any(results.median(scenario.name, subject, name) is not None for subject in measured)
     ]
+    if scenario.kind in {"sizes", "rates"}:
+        return _curve_table(scenario, results, measured)
     rows = [[scenario.title, *(FIGURES[name][1] for name in figures)]]
     notes = []
     for subject in measured:
@@ -141,6 +177,19 @@ def _table(scenario: Scenario, results: Results) -> str:
         rows.append([SUBJECTS[subject].title, *cells])
         notes += [f"{SUBJECTS[subject].title}: {note}." for note in results.notes(scenario.name, subject)]
     return "\n\n".join([markdown(rows, numbers=set(range(1, len(figures) + 1))), *notes])
+
+
+def _curve_table(scenario: Scenario, results: Results, measured: list[str]) -> str:
+    """Deliveries a second and p99 at each step; what is in brackets was cut."""
+    curves = results.curves(scenario.name)
+    xs = sorted({point.x for points in curves.values() for point in points})
+    step = "members" if scenario.kind == "sizes" else "offered/s"
+    rows = [[f"{scenario.title}: /s, p99 ms", *(f"{x:,} {step}" for x in xs)]]
+    for subject in measured:
+        cells = {point.x: f"{_write(point.per_s, '{:,.0f}')}, {point.p99_ms:,.1f}" for point in curves[subject]}
+        cut = {point.x for point in curves[subject] if not point.is_whole}
+        rows.append([SUBJECTS[subject].title, *(f"({cells[x]})" if x in cut else cells.get(x, "-") for x in xs)])
+    return markdown(rows, numbers=set(range(1, len(xs) + 1)))
 
 
 def markdown(rows: list[list[str]], numbers: set[int]) -> str:

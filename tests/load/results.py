@@ -7,7 +7,7 @@ import statistics
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from tests.load.bench import Sample
+from tests.load.bench import Point, Sample
 from tests.load.scenarios import Target
 
 
@@ -43,6 +43,10 @@ class Results:
     def is_floor(self, scenario: str, subject: str, figure: str) -> bool:
         """Whether the generator kept a figure down in some run."""
         return any(figure in sample.floors for sample in self.samples.get((scenario, subject), []))
+
+    def curves(self, scenario: str) -> dict[str, list[Point]]:
+        """Subject → the points of its curve."""
+        return {subject: samples[0].points for (name, subject), samples in self.samples.items() if name == scenario}
 
     def notes(self, scenario: str, subject: str) -> list[str]:
         """What was noted in any run, once."""

@@ -479,3 +479,18 @@ def test_generator_sends_handshakes_of_mute_clients_when_told(load: Fleet) -> No
         load.expect(1)
         server.write([frame(100_000)])
         assert load.collect(10).frames == CLIENTS
+
+
+def test_generator_takes_no_ping_for_a_publication(load: Fleet) -> None:
+    """A ping of Engine.IO is a text frame: alone in a read, or behind publications, it begins as they do."""
+    write, greeting, expects, ping, ping_text, _ = WAYS["socketio"]
+    with KnownServer(greeting).running() as server:
+        said = [Dialogue((Step(b"", expects),), ping=ping_text, pong=b"pong")] * CLIENTS
+        requests = [handshake("bench:test", "user")] * CLIENTS
+        load.connect(Connect(server.port, requests, deadline_s=10, kind="talk", dialogues=said))
+        load.expect(9)
+        first, second = write(range(100_000, 100_002)), write(range(100_002, 100_005))
+        server.write([first, ping, second + ping, ping[:1], ping[1:], first + ping[:2], ping[2:] + first])
+        received = load.collect(10)
+        assert (received.frames, received.faults) == (9 * CLIENTS, [])
+        assert load.collect(0.05).frames == 9 * CLIENTS

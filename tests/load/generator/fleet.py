@@ -69,9 +69,10 @@ class Fleet:
         """Begin to count anew."""
         self._ask_parts([Expect(each)] * len(self._processes))
 
-    def expect_by_client(self, by_client: list[int]) -> None:
-        """Begin to count anew; so many at each client, in the order of the one order that connected them."""
-        self._ask_parts([Expect(0, part) for part in self._deal(by_client)])
+    def expect_by_client(self, *by_client: list[int]) -> None:
+        """Begin to count anew; so many at each client: a list for each order that connected some, in their order."""
+        dealt = [self._deal(order) for order in by_client]
+        self._ask_parts([Expect(0, [count for part in parts for count in part]) for parts in zip(*dealt, strict=True)])
 
     def collect(self, deadline_s: float) -> Received:
         """Wait for what is expected."""
