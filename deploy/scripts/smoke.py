@@ -20,6 +20,9 @@ from urllib.parse import quote, urlsplit
 TOTAL_S = 18.0
 """For all checks together."""
 
+ANSWER_S = 5.0
+"""For one answer."""
+
 _TEXT, _CLOSE, _PING, _PONG = 1, 8, 9, 10
 
 
@@ -41,12 +44,12 @@ class Deployment:
 
     @property
     def left_s(self) -> float:
-        """Seconds that are left, at least a moment."""
-        return max(0.1, self._end - time.monotonic())
+        """Seconds that one answer may take: of what is left, and at least a moment."""
+        return min(ANSWER_S, max(0.1, self._end - time.monotonic()))
 
     def connect(self) -> socket.socket:
         """Open a connection, with TLS if the URL says so."""
-        plain = socket.create_connection((self.host, self.port), timeout=min(5.0, self.left_s))
+        plain = socket.create_connection((self.host, self.port), timeout=self.left_s)
         return self.tls.wrap_socket(plain, server_hostname=self.host) if self.tls else plain
 
     def ask(self, method: str, path: str, body: Any = None, *, status: int = 200) -> Any:

@@ -1,4 +1,4 @@
-"""Fixtures of the containers' tests: images built once, and one deployment that most tests share."""
+"""Fixtures of the containers' tests: one deployment that most share, started from nothing as documented."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.containers import Deployment, deployment, images_build
+from tests.support.containers import Deployment, deployment, images_forget
 
 
 @pytest.fixture(scope="session")
-def images() -> None:
-    """Build the images; cold this takes minutes."""
-    images_build()
-
-
-@pytest.fixture(scope="session")
-def running(images: None) -> Iterator[Deployment]:
-    """The product in containers. A test that stops a part of it starts that again."""
+def running() -> Iterator[Deployment]:
+    """The product in containers; cold, its build takes minutes. A test that stops a part of it starts that again."""
+    images_forget()
     with deployment() as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def images(running: Deployment) -> None:
+    """The images, which the start has built."""

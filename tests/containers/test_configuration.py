@@ -106,6 +106,9 @@ def test_services_wait_for_redis_and_postgres(running: Deployment) -> None:
         checks = wait_until(lambda s=service, p=port: ready(running, s, p), what=f"{service} answers")  # type: ignore[misc]
         wanted = {"redis"} if service == "ws-gateway" else {"redis", "database"}
         assert {name for name, said in checks.items() if said != "ok"} >= wanted, (service, checks)
+    waiting = {"http-api": "readiness.changed", "ws-gateway": "redis.unreachable", "notifier": "worker.waiting"}
+    for service, event in waiting.items():
+        wait_until(lambda s=service, e=event: e in running.logs(s), what=f"{service} logs {event}")  # type: ignore[misc]
     assert {each["State"]["Running"] for each in running.inspected(*services)} == {True}
     assert {each["RestartCount"] for each in running.inspected(*services)} == {0}
     running.up()

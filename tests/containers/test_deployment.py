@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import time
@@ -9,7 +10,9 @@ import time
 import httpx
 import pytest
 
+from tests.support.container_flow import clients
 from tests.support.containers import Deployment, hardening_faults
+from tests.support.waiting import wait_until_async
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -122,10 +125,33 @@ def test_logs_are_events_without_secrets(running: Deployment) -> None:
             assert all(event["request_id"] for event in events if event["event"] == "request.done")
 
 
-def test_stop_is_clean(running: Deployment) -> None:
-    """Asked to stop, every container ends by itself with code 0; started again, it works."""
-    running.compose("stop")
-    codes = {each["Name"]: (each["State"]["ExitCode"], each["State"]["OOMKilled"]) for each in running.inspected()}
-    assert set(codes.values()) == {(0, False)}, codes
-    running.up()
-    running.wait_smoke()
+def test_limits_hold_for_an_address(running: Deployment) -> None:
+    """Over its requests a second an address is answered 429 and told when to come back."""
+    before = dict(running.env)
+    running.env["CLARION_NGINX_REQUESTS_PER_S"] = "2"
+    try:
+        running.up("--no-deps", "nginx")
+        with httpx.Client(base_url=running.url, trust_env=False) as client:
+            answers = [client.get("/health/live") for _ in range(40)]
+        refused = [answer for answer in answers if answer.status_code == httpx.codes.TOO_MANY_REQUESTS]
+        assert 20 < len(refused) < 40
+        assert {answer.headers["retry-after"] for answer in refused} == {"1"}
+        assert {answer.json()["code"] for answer in refused} == {"too_many_requests"}
+    finally:
+        running.env = before
+        running.up("--no-deps", "nginx")
+
+
+async def test_stop_is_clean(running: Deployment) -> None:
+    """Asked to stop, every container ends by itself with code 0, clients or not; started again, it works."""
+    async with clients(running, ["chat:stop"]) as made:
+        connects = sum(client.connects for client in made)
+        await asyncio.to_thread(running.compose, "stop")
+        codes = {each["Name"]: each["State"]["ExitCode"] for each in running.inspected()}
+        assert set(codes.values()) == {0}, codes
+        await asyncio.to_thread(running.up)
+        await asyncio.to_thread(running.wait_smoke)
+        await wait_until_async(
+            lambda: sum(client.connects for client in made) >= connects + len(made), what="all clients came back"
+        )
+        assert not [fault for client in made for fault in client.logs["chat:stop"].faults]

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any, Final
 from uuid import uuid4
 
 import httpx
 import pytest
 
-from tests.support.container_flow import flow
+from tests.support.container_flow import clients, flow
 from tests.support.containers import Deployment, docker
 from tests.support.recovering_client import RecoveringClient
 from tests.support.waiting import wait_until_async
@@ -20,24 +18,6 @@ from tests.support.waiting import wait_until_async
 pytestmark = pytest.mark.timeout(600)
 
 BACK_WITHIN_S: Final = 15
-CLIENTS: Final = 12
-
-
-@asynccontextmanager
-async def clients(running: Deployment, channels: list[str], user: str = "") -> AsyncIterator[list[RecoveringClient]]:
-    """Clients that come back, subscribed to channels, over both gateways."""
-    token = await asyncio.to_thread(running.token, user or uuid4().hex)
-    made = [RecoveringClient(running.url, token, channels) for _ in range(CLIENTS)]
-    for client in made:
-        client.start()
-    try:
-        await wait_until_async(
-            lambda: all(log.epoch for client in made for log in client.logs.values()), what="all are subscribed"
-        )
-        yield made
-    finally:
-        for client in made:
-            await client.stop()
 
 
 async def assert_nothing_lost(made: list[RecoveringClient], channel: str, accepted: list[int]) -> None:
@@ -75,6 +55,24 @@ async def test_killed_gateway(running: Deployment) -> None:
                 await start_and_smoke(running, [one])
             await asyncio.to_thread(flowing.wait_more)
         await assert_nothing_lost(made, channel, flowing.accepted)
+
+
+async def test_replaced_gateways(running: Deployment) -> None:
+    """The documented way to a new version: new gateways first, then the old ones drain; nobody misses anything."""
+    channel = f"chat:{uuid4().hex}"
+    old = running.ids("ws-gateway")
+    async with clients(running, [channel]) as made:
+        with flow(running, channel) as flowing:
+            await asyncio.to_thread(flowing.wait_more)
+            start = ("--no-deps", "--no-recreate", "--scale", "ws-gateway=4", "ws-gateway")
+            await asyncio.to_thread(running.up, *start)
+            await asyncio.to_thread(docker, "stop", *old)
+            await asyncio.to_thread(docker, "rm", *old)
+            await asyncio.to_thread(flowing.wait_more)
+        await assert_nothing_lost(made, channel, flowing.accepted)
+        assert all(client.connects > 1 for client in made)
+    assert len(running.ids("ws-gateway")) == len(old)
+    assert not set(running.ids("ws-gateway")) & set(old)
 
 
 async def test_killed_redis(running: Deployment) -> None:

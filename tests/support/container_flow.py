@@ -1,13 +1,19 @@
-"""Publications that go on, by REST to a deployment in containers, while a test takes its parts away."""
+"""Publications and clients that go on, at a deployment in containers, while a test takes its parts away."""
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Final
+from uuid import uuid4
 
 from tests.support.containers import Deployment
-from tests.support.waiting import wait_until
+from tests.support.recovering_client import RecoveringClient
+from tests.support.waiting import wait_until, wait_until_async
+
+CLIENTS: Final = 12
 
 
 class Flow:
@@ -51,3 +57,20 @@ def flow(running: Deployment, channel: str) -> Iterator[Flow]:
         yield made
     finally:
         made.end()
+
+
+@asynccontextmanager
+async def clients(running: Deployment, channels: list[str], user: str = "") -> AsyncIterator[list[RecoveringClient]]:
+    """Clients that come back, subscribed to channels, over both gateways."""
+    token = await asyncio.to_thread(running.token, user or uuid4().hex)
+    made = [RecoveringClient(running.url, token, channels) for _ in range(CLIENTS)]
+    for client in made:
+        client.start()
+    try:
+        await wait_until_async(
+            lambda: all(log.epoch for client in made for log in client.logs.values()), what="all are subscribed"
+        )
+        yield made
+    finally:
+        for client in made:
+            await client.stop()

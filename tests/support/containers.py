@@ -53,25 +53,13 @@ def docker(*words: str, timeout_s: float = _TIMEOUT_S, check: bool = True) -> su
 
 
 def image(service: str) -> str:
-    """The name of an image that :func:`images_build` made."""
+    """The name of an image that the tests have built."""
     return f"clarion-{service}:{VERSION}"
 
 
-def images_build() -> None:
-    """Build all images, as a user does."""
-    environment = {**os.environ, "CLARION_VERSION": VERSION}
-    files = ["-f", "docker-compose.yml", "-f", "deploy/compose/sentinel.yml"]  # together they name every image
-    done = subprocess.run(
-        ["docker", "compose", "--progress", "plain", *files, "build"],
-        cwd=ROOT,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=_TIMEOUT_S,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-5000:]
+def images_forget() -> None:
+    """Remove what earlier runs have built, so that the next start builds; layers stay in the builder's cache."""
+    docker("image", "rm", "--force", *map(image, (*SERVICES, "nginx", "redis-primary")), check=False)
 
 
 class Deployment:
@@ -141,8 +129,8 @@ class Deployment:
         subprocess.run([str(script), str(self.secrets)], capture_output=True, check=True, timeout=30)
 
     def up(self, *words: str) -> None:
-        """Start it, and wait until it is healthy."""
-        self.compose("up", "-d", "--no-build", "--wait", "--wait-timeout", "180", *words)
+        """Start it, and wait until it is healthy; images that are missing are built."""
+        self.compose("up", "-d", "--wait", *words, timeout_s=_TIMEOUT_S)
 
     def destroy(self) -> None:
         """Remove its containers, volumes and networks."""
