@@ -9,6 +9,7 @@ import msgspec
 
 from clarion.namespaces import ClarionConfig, config_parse
 from clarion.tokens import TokenVerifier, token_make
+from clarion.tokens.algorithms import jws
 from ws_gateway.protocol.codec import JSON_CODEC
 from ws_gateway.protocol.effects import Effect, Join
 from ws_gateway.protocol.replies import Reply, SubscribeResult
@@ -35,6 +36,11 @@ NAMESPACES: list[dict[str, Any]] = [
 def config_of(client: dict[str, Any] | None = None, **tables: Any) -> ClarionConfig:
     """A configuration with the namespaces of these tests."""
     return config_parse({"client": client or {}, "channel": {"namespaces": NAMESPACES}, **tables})
+
+
+def token_of(**claims: Any) -> str:
+    """A token with these claims."""
+    return jws.encode(msgspec.json.encode(claims), SECRET, "HS256")
 
 
 class Driver:

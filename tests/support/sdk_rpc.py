@@ -21,7 +21,8 @@ class Sum(msgspec.Struct):
 @rpc("sdk.whoami")
 async def whoami(context: RpcContext) -> dict[str, JSON]:
     """Say who calls, and which node answers."""
-    return {"user": context.user, "client": context.client, "info": context.info, "node": os.environ["CLARION_NODE"]}
+    node = os.environ["CLARION_NODE"]
+    return {"user": context.user, "client": context.client, "info": context.info, "meta": context.meta, "node": node}
 
 
 @rpc("sdk.add")

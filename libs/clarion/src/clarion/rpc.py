@@ -44,12 +44,14 @@ class RpcContext(msgspec.Struct, frozen=True):
     Attributes:
         user: the user id; "" is anonymous.
         client: the connection's id.
-        info: what the connection's token says of it.
+        info: what the connection's token says of it, and what others see: its ``info``.
+        meta: what the token says to the application alone: its ``meta``.
     """
 
     user: str
     client: str
     info: Any = None
+    meta: Any = None
 
 
 class Methods:

@@ -151,6 +151,12 @@ def test_a_wrong_value_of_an_option_is_refused(name: str, value: Any, text: str)
 
 WRONG_ELSEWHERE: list[tuple[str, Any, str]] = [
     ("client.insecure", "true", "bool"), ("client.allowed_origins", "https://a.example", "list"),
+    ("client.allowed_origins", ["*"], "list each origin"),
+    ("client.allowed_origins", ["https://*.a.example"], "a pattern matches no origin"),
+    ("client.allowed_origins", ["https://a.example", "https://b.example/"], "'https://b.example/': not an origin"),
+    ("client.allowed_origins", ["a.example"], "not an origin"), ("client.allowed_origins", [""], "not an origin"),
+    ("client.allowed_origins", ["https://a.example:443"], "leaves out"),
+    ("client.allowed_origins", ["https://ä.example"], "not an origin"),
     ("client.allow_anonymous_connect_without_token", 1, "bool"), ("client.token", "x", "dictionary"),
     ("client.token.hmac_secret_key", 7, "string"), ("client.token.hmac_previous_secret_key", "-----BEGIN", "PEM"),
     ("client.token.hmac_secret_key", "-----BEGIN PUBLIC KEY-----", "PEM"), ("client.token.audience", ["a"], "string"),

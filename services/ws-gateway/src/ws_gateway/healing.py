@@ -22,8 +22,9 @@ from clarion.streams import Position, Slice, Streams
 from clarion.values import json_encode
 from ws_gateway.events import Event
 from ws_gateway.groups import Group
+from ws_gateway.matching import SHARED_MAX, Wanted, matching_kept, matching_read
 from ws_gateway.placing import Placer
-from ws_gateway.recovery import Kept, Stream
+from ws_gateway.recovery import RECENT_MAX, Kept, Stream
 from ws_gateway.wires import Member, PositionedMember
 
 log = structlog.stdlib.get_logger("ws_gateway.healing")
@@ -113,7 +114,7 @@ class Healer:
         try:
             while self._is_current(group) and not stream.positioned.done():
                 stream.keep_recent(_now())
-                found = await self._read_patiently(group, since, limit=None)
+                found = await self._read_patiently(group, since, limit=RECENT_MAX)
                 if found is not None:
                     if found.covers(since):
                         stream.merge_recent(found, _now())
@@ -233,15 +234,21 @@ class Healer:
 
     # Who comes back
 
-    async def recover(self, group: Group, since: int, epoch: str, limit: int) -> list[Kept] | None:
+    async def recover(
+        self, group: Group, since: int, epoch: str, limit: int, wanted: Wanted | None
+    ) -> list[Kept] | None:
         """What a client missed behind a position, up to what has been delivered; None: it must reload.
+
+        Args:
+            wanted: which of it the client gets; only these count, since it knows no later position than its last one.
 
         Raises:
             ChannelLayerUnavailable: Redis did not answer in time.
         """
         stream = _stream_of(group)
         for _ in range(RECOVER_ROUNDS):
-            if epoch not in ("", stream.epoch) or stream.delivered - since > limit:
+            missed = stream.delivered - since
+            if epoch not in ("", stream.epoch) or (wanted is None and missed > limit):
                 return None
             if since > stream.delivered:
                 # It saw more on another gateway than has come here; the stream knows.
@@ -250,7 +257,9 @@ class Healer:
                 continue
             found = stream.recent_since(since, _now())
             if found is not None:
-                return found
+                return matching_kept(found, limit, wanted)
+            if wanted is not None and missed > SHARED_MAX:
+                return await matching_read(self._streams, group.channel, stream, since, limit, wanted)
             if not await self._read_recent(group, since):
                 return None
         return None

@@ -25,6 +25,7 @@ from clarion.subscriber import Subscriber
 from ws_gateway.fanout import Fanout
 from ws_gateway.groups import Group
 from ws_gateway.healing import Healer
+from ws_gateway.matching import Wanted
 from ws_gateway.recovery import Kept, Stream
 from ws_gateway.wires import PLAIN, Member, Wire
 
@@ -216,19 +217,22 @@ class Hub:
             return 0, ""
         return max(0, group.stream.delivered), group.stream.epoch
 
-    async def recover(self, channel: str, since: int, epoch: str, limit: int) -> Recovered:
+    async def recover(
+        self, channel: str, since: int, epoch: str, limit: int, wanted: Wanted | None = None
+    ) -> Recovered:
         """Find what a client missed behind a position; within :meth:`holding`.
 
         Who joins in the same turn as this returns misses nothing and gets nothing twice.
 
         Args:
             limit: most publications; a client that missed more must reload.
+            wanted: which publications the client gets at all; None is all. Only these count.
         """
         group = self._group(channel)
         assert group is not None
         if group.stream is None or self.healer is None:
             return Recovered(ok=False, publications=[], offset=0, epoch="")
-        found = await self.healer.recover(group, since, epoch, limit)
+        found = await self.healer.recover(group, since, epoch, limit, wanted)
         stream = group.stream
         return Recovered(
             ok=found is not None, publications=found or [], offset=max(0, stream.delivered), epoch=stream.epoch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from clarion.publisher import Publisher
 from tests.support.protocol_client import ProtocolClient, protocol_client
 from tests.support.redis_server import RedisServer
-from ws_gateway.endpoints import effects
+from ws_gateway import matching
 
 from .conftest import GatewayProcess, running_gateway, token_for
 
@@ -27,9 +28,17 @@ force_recovery = true
 allow_subscribe_for_client = true
 allow_history_for_subscriber = true
 allow_tags_filter = true
+[[channel.namespaces]]
+name = "long"
+history_size = 20000
+history_ttl = "300s"
+force_recovery = true
+allow_subscribe_for_client = true
+allow_tags_filter = true
 """
+COMMON = {"key": "kind", "cmp": "eq", "val": "common"}
 RARE = {"key": "kind", "cmp": "eq", "val": "rare"}
-RARES = [1, 2, 3 + effects.FILTERED_PAGE]
+RARES = [1, 2, 3 + matching.FILTERED_PAGE]
 """Offsets of what matches: the last one stands behind a whole page that does not."""
 
 
@@ -63,6 +72,64 @@ async def test_tags_filter_holds_for_what_is_recovered(client: ProtocolClient) -
     result = await client.subscribe(CHANNEL, tf=RARE, **since)
     assert (result["recovered"], result["offset"]) == (True, RARES[-1])
     assert offsets(result) == [RARES[-1]]
+
+
+async def test_what_does_not_match_does_not_count_as_missed(client: ProtocolClient) -> None:
+    """A client knows the offset of its last match: 1,000 others behind it are no loss, and no more than it wants."""
+    epoch = (await client.subscribe(CHANNEL))["epoch"]
+    await client.command(unsubscribe={"channel": CHANNEL})
+    result = await client.subscribe(CHANNEL, tf=RARE, recover=True, offset=RARES[0], epoch=epoch)
+    assert (result["recovered"], result["offset"], offsets(result)) == (True, RARES[-1], RARES[1:])
+
+
+@pytest.mark.parametrize(("since", "recovered"), [(RARES[-1] - 301, True), (RARES[-1] - 302, False)])
+async def test_matches_count_against_the_limit(client: ProtocolClient, since: int, recovered: bool) -> None:
+    """300 of them come; of one more the client is told that it must reload."""
+    epoch = (await client.subscribe(CHANNEL))["epoch"]
+    await client.command(unsubscribe={"channel": CHANNEL})
+    result = await client.subscribe(CHANNEL, tf=COMMON, recover=True, offset=since, epoch=epoch)
+    assert (result.get("recovered", False), len(offsets(result))) == (recovered, 300 if recovered else 0)
+
+
+async def test_matches_are_found_in_a_long_stream(gateway: GatewayProcess, client: ProtocolClient) -> None:
+    """Far behind, it is read in pages while more is published: what matches comes once, in order, then live."""
+    channel, before, top = "long:x", 3 * matching.SHARED_MAX, 0
+
+    def publish() -> None:
+        nonlocal top
+        top += 1
+        kind = "common" if top % (1_500 if top <= before else 20) else "rare"
+        assert gateway.publisher.publish(channel, top, tags={"kind": kind}).offset == top
+
+    for _ in range(before):
+        publish()
+    async with protocol_client(f"http://127.0.0.1:{gateway.port}", token_for("2")) as other:
+        epoch = (await other.subscribe(channel, tf=RARE))["epoch"]  # so that the process has the channel already
+        recovering = asyncio.create_task(client.subscribe(channel, tf=RARE, recover=True, offset=1_000, epoch=epoch))
+        while not recovering.done():
+            await asyncio.to_thread(publish)
+    while top % 20:
+        publish()
+    result = recovering.result()
+    assert result["recovered"]
+    seen = offsets(result)
+    assert [offset for offset in seen if offset > result["offset"]] == []
+    while seen[-1] < top:
+        seen.append((await client.push("pub", channel))["offset"])
+    assert seen == [*range(1_500, before + 1, 1_500), *range(before + 20, top + 1, 20)]
+
+
+async def test_a_long_stream_that_has_lost_its_start_is_not_recovered(
+    gateway: GatewayProcess, client: ProtocolClient
+) -> None:
+    """What may have matched is gone."""
+    channel = "long:x"
+    for offset in range(20_001):
+        gateway.publisher.publish(channel, offset)
+    epoch = (await client.subscribe(channel))["epoch"]
+    await client.command(unsubscribe={"channel": channel})
+    result = await client.subscribe(channel, tf=RARE, recover=True, offset=0, epoch=epoch)
+    assert (result.get("recovered", False), offsets(result)) == (False, [])
 
 
 async def test_tags_filter_holds_for_the_history(client: ProtocolClient) -> None:

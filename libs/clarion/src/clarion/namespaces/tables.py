@@ -5,6 +5,7 @@ Source: docs/protocol.md, "Namespace options".
 
 from __future__ import annotations
 
+import re
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -132,9 +133,9 @@ class ClientTable(Table):
     insecure: bool = False
     """Anyone connects without a token and may do anything. Refused in production."""
     allowed_origins: list[str] = []
-    """Exact origins (``https://app.example``) beside ``CLARION_PUBLIC_URL``."""
+    """Exact origins (``https://app.example``) beside ``CLARION_PUBLIC_URL``; no patterns."""
     allow_anonymous_connect_without_token: bool = False
-    """A client without a token connects, with the user id ""."""
+    """A client without a token connects, with the user id "", if it is a page of an allowed origin."""
 
     token: TokenTable = TokenTable()
     subscription_token: SubscriptionTokenTable | None = None
@@ -161,6 +162,13 @@ class ClientTable(Table):
     expired_sub_close_delay: Duration = Duration(25)
     """How long after its token's ``exp`` a subscription may still be refreshed (2501)."""
 
+    @field_validator("allowed_origins")
+    @classmethod
+    def _exact(cls, origins: list[str]) -> list[str]:
+        if problems := [f"{origin!r}: {problem}" for origin in origins if (problem := _origin_problem(origin))]:
+            raise ValueError("; ".join(problems))
+        return origins
+
     @field_validator("ping_interval")
     @classmethod
     def _a_second_or_more(cls, duration: Duration) -> Duration:
@@ -174,6 +182,18 @@ class ClientTable(Table):
         if duration <= 0:
             raise ValueError("more than 0")
         return duration
+
+
+def _origin_problem(origin: str) -> str:
+    """Why no browser sends this as its Origin (RFC 6454 section 6.2); "" if one may."""
+    if "*" in origin:
+        return "a pattern matches no origin: list each origin in full, such as https://app.example"
+    scheme, _, host = origin.lower().partition("://")
+    if not re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme) or not re.fullmatch(r"[^/?#@\s]+", host) or not origin.isascii():
+        return "not an origin: scheme, host and perhaps a port, such as https://app.example"
+    if (scheme, host.rpartition(":")[2]) in (("http", "80"), ("https", "443")):
+        return "a browser leaves out the scheme's own port: so must this"
+    return ""
 
 
 class ChannelTable(Table):

@@ -8,7 +8,7 @@ Source: ADR-0007.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import structlog
 from django.db import Error as DatabaseError
@@ -19,6 +19,7 @@ from clarion.errors import ChannelLayerUnavailable, ClarionError
 from clarion.rpc import RpcContext
 from clarion.values import json_encode
 from ws_gateway.credentials import session_user
+from ws_gateway.matching import FILTERED_PAGE
 from ws_gateway.protocol.commands import NO_DATA
 from ws_gateway.protocol.effects import Call, FetchKeys, Identify, Join, ReadHistory, ReadPresence
 from ws_gateway.protocol.replies import ClientInfo, HistoryResult
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
     from ws_gateway.protocol.subscriptions import Subscription
 
 log = structlog.stdlib.get_logger("ws_gateway.effects")
-
-FILTERED_PAGE: Final = 1_000
-"""Publications that are read at once for a client with a tags filter; how many of them match nobody knows before."""
 
 Waiting: TypeAlias = FetchKeys | Identify | ReadHistory | ReadPresence | Call
 
@@ -76,7 +74,8 @@ async def _recover(gateway: Gateway, effect: Join) -> Recovered | None:
     if gateway.config.options_of(effect.channel).is_cache:
         return await gateway.hub.recover_latest(effect.channel, effect.since, effect.epoch)
     limit = gateway.config.client.recovery_max_publication_limit
-    return await gateway.hub.recover(effect.channel, effect.since, effect.epoch, limit or 2**63)
+    wanted = effect.subscription.wanted if effect.subscription.filter is not None else None
+    return await gateway.hub.recover(effect.channel, effect.since, effect.epoch, limit or 2**63, wanted)
 
 
 def _start_entering(gateway: Gateway, client: Client, effect: Join) -> asyncio.Task[None] | None:
@@ -196,7 +195,7 @@ def _client_info(info: dict[str, Any]) -> ClientInfo:
 
 async def _call(gateway: Gateway, client: Client, effect: Call) -> bytes | ClarionError:
     session = client.session
-    context = RpcContext(user=session.user, client=session.client, info=session.info)
+    context = RpcContext(user=session.user, client=session.client, info=session.info, meta=session.meta)
     try:
         return await gateway.methods.call(effect.method, context, effect.data)
     except ClarionError as exc:

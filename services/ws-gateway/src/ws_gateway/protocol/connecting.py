@@ -75,7 +75,7 @@ def _verified(session: Session, command: Command, token: str) -> ConnectionToken
 def _welcome(session: Session, command: Command, token: ConnectionToken) -> None:
     rules = session.rules
     channels = _server_channels(session, token)
-    session.user, session.info = token.user, token.info
+    session.user, session.info, session.meta = token.user, token.info, token.meta
     if _is_one_too_many(session):
         session.close(DisconnectCode.CONNECTION_LIMIT)
         return
@@ -176,7 +176,7 @@ def refresh(session: Session, command: Command, request: RefreshRequest) -> None
         return
     if token.user != session.user:
         raise PermissionRefused("the token is another user's")
-    session.info = token.info
+    session.info, session.meta = token.info, token.meta
     _set_expiry(session, token.expires_at)
     set_due(session)
     result = RefreshResult(

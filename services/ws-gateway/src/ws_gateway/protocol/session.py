@@ -100,6 +100,7 @@ class Session:
     Attributes:
         user: the user id; "" is anonymous. Meaningful once ``is_connected``.
         info: ``conn_info``: what others see of the connection.
+        meta: what the token says of it to the application alone.
         is_leaving: the client is about to be sent away: what it has asked for is answered, nothing more is taken.
         subscriptions: by channel.
         waiting: commands by the channel whose subscribe they wait for; under "" those that wait for the connect.
@@ -113,8 +114,8 @@ class Session:
     __slots__ = (
         "_allowance", "_allowed_at", "_errors", "_outs", "_under_way", "client", "connect_id", "due", "expires_at",
         "first_ping", "has_origin", "info", "is_closed", "is_connected", "is_leaving", "key_failure", "may_use_cookie",
-        "now", "paging", "ping_due", "pong_due", "rules", "server_joins", "session", "started_at", "subscriptions",
-        "unwanted", "user", "waiting",
+        "meta", "now", "paging", "ping_due", "pong_due", "rules", "server_joins", "session", "started_at",
+        "subscriptions", "unwanted", "user", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -139,6 +140,7 @@ class Session:
         self.server_joins: dict[str, subscribing.Joined | None] = {}
         self.user = ""
         self.info: Any = None
+        self.meta: Any = None
         self.is_connected = False
         self.is_closed = False
         self.is_leaving = False

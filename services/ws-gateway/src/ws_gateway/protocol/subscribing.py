@@ -82,7 +82,7 @@ def subscribe(session: Session, command: Command, request: SubscribeRequest) -> 
         _set_expiry(session, subscription, token.expires_at)
     session.begin()
     session.waiting[channel] = []
-    session.do(_join(command.id, channel, subscription, request))
+    session.do(_join(command.id, channel, subscription, request, token.data if token is not None else None))
 
 
 def server_subscribe(

@@ -9,7 +9,7 @@ import pytest
 
 from clarion.errors import ChannelLayerUnavailable
 from clarion.tokens import KeyNotHere, SubscriptionToken, subscription_token_make, token_make
-from tests.support.protocol_session import SECRET, Driver, config_of
+from tests.support.protocol_session import SECRET, Driver, config_of, token_of
 from ws_gateway.protocol.effects import (
     Call,
     Close,
@@ -338,6 +338,15 @@ def test_a_subscribe_that_redis_fails_may_be_repeated(driver: Driver) -> None:
     assert "subscribe" in driver.joined()[0]
 
 
+def test_a_subscription_tokens_data_is_in_the_result(driver: Driver) -> None:
+    """Any JSON value, for the client alone."""
+    for number, data in enumerate(({"role": "speaker", "e": [{}, []]}, 0, "", [], False)):
+        channel = f"closed:{number}"
+        token = token_of(sub="alice", channel=channel, data=data)
+        driver.send(subscribe={"channel": channel, "token": token})
+        assert driver.joined()[0]["subscribe"]["data"] == data
+
+
 # The other commands
 
 
@@ -394,6 +403,16 @@ def test_presence_says_who_is_there(driver: Driver) -> None:
     assert driver.said() == [{"id": 4, "presence_stats": {"num_clients": 3, "num_users": 1}}]
     assert code_of(driver.send(presence={"channel": "open:x"})) == 108
     assert code_of(driver.send(presence_stats={"channel": "kept:other"})) == 103
+
+
+def test_a_tokens_meta_is_the_applications(driver: Driver) -> None:
+    """It is kept for rpc, a refresh brings a new one, and others do not see it."""
+    driver = Driver()
+    driver.send(connect={"token": token_of(sub="alice", meta={"role": "admin"})})
+    assert driver.session.meta == {"role": "admin"}
+    assert "meta" not in driver.session.client_info()
+    driver.send(refresh={"token": token_of(sub="alice")})
+    assert driver.session.meta is None
 
 
 def test_rpc_calls_what_is_registered(driver: Driver) -> None:
