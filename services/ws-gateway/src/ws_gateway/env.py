@@ -35,11 +35,15 @@ class GatewayEnv(PagesEnv):
     message_bytes_max: int = Field(default=2**20, ge=1024)
     """Bytes of a client's message, then 1009; ``clarion.toml`` has lower limits for each kind of it."""
     queued_bytes_max: int = Field(default=2**20, ge=4096)
-    """Bytes that may wait for one client that reads slowly; over it, it is cut."""
+    """Bytes that may wait for one client that reads slowly; over it, it is told and sent away."""
     large_bytes_max: int = Field(default=64 * 2**20, ge=2**20)
     """Bytes of replies that one client has asked for and that may wait for it, beside the former."""
     process_queued_bytes_max: int = Field(default=256 * 2**20, ge=2**20)
     """Both, for all clients of the process together."""
+    deflate: bool = False
+    """Whether messages are compressed (permessage-deflate) for clients that offer it: less traffic for more CPU."""
+    deflate_min_bytes: int = Field(default=256, ge=1)
+    """The smallest message that is."""
     drain_wait_s: float = Field(default=0.0, ge=0, le=3600)
     """How long after SIGTERM clients are still accepted, while readiness says no: until the balancer knows."""
     drain_s: float = Field(default=10.0, ge=0, le=3600)

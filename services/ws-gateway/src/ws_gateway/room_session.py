@@ -18,6 +18,7 @@ from ws_gateway.room_query import RoomQuery
 from ws_gateway.wires import PLAIN, room_wire
 
 if TYPE_CHECKING:
+    from clarion.server import Deflate
     from ws_gateway.gateway import Gateway
     from ws_gateway.hub import Recovered
 
@@ -44,22 +45,25 @@ class RoomSession:
         self._publishing: deque[Any] | None = None
         self._author: dict[str, str] | None = None
 
-    def start(self, query: RoomQuery, recovered: Recovered | None) -> None:
+    def start(self, query: RoomQuery, recovered: Recovered | None, deflate: Deflate | None = None) -> None:
         """Make the client a member, unless it is gone already; called once the handshake has been answered.
 
         Args:
             recovered: what it has missed up to this very turn of the loop; None: it did not ask for that.
+            deflate: it has agreed to compression.
         """
         if self._is_closed:
             return
         # A channel without history has no position to lose.
         is_positioned = recovered is not None and recovered.epoch != ""
-        self._wire = room_wire(envelope=query.envelope, is_positioned=is_positioned)
+        self._wire = room_wire(envelope=query.envelope, is_positioned=is_positioned, deflate=deflate)
         frames = [_frame({"hello": self._hello()})] if query.hello else []
         if recovered is not None:
             place = {"recovered": recovered.ok, "offset": recovered.offset, "epoch": recovered.epoch}
             frames.append(_frame({"recover": place}))
-            frames += [self._wire.frame(kept.publication) for kept in recovered.publications]
+            # Uncompressed: it may be long, and is for one client alone.
+            wire = room_wire(envelope=query.envelope, is_positioned=is_positioned)
+            frames += [wire.frame(kept.publication) for kept in recovered.publications]
         self._write(frames)
         self._gateway.hub.join(self._admission.channel, self, self._wire)
 

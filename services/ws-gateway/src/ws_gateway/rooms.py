@@ -124,7 +124,7 @@ class RoomEndpoint:
             # From here to the end of start() the loop does not turn (the server's accept does not wait): the client
             # cannot be lost in between, and misses nothing of what comes behind what was recovered.
             await send({"type": "websocket.accept", "subprotocol": subprotocol, "clarion.session": session})
-            session.start(query, recovered)
+            session.start(query, recovered, scope["extensions"].get("clarion.deflate"))
 
     async def _recover(self, admission: Admission, query: RoomQuery, *, is_ready: bool) -> Recovered:
         """Find what a client has missed.

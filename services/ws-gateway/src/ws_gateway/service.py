@@ -11,7 +11,7 @@ import structlog
 from daphne.endpoints import build_endpoint_description_strings
 
 from clarion.internal import Handler, InternalServer, health_routes, loop_check
-from clarion.server import ReactorUnsuitable, Server, StartupFailed
+from clarion.server import Deflate, ReactorUnsuitable, Server, StartupFailed
 from ws_gateway.asgi import application, gateway  # sets Django up
 from ws_gateway.drain_requests import DrainRequests
 from ws_gateway.env import GatewayEnv, env
@@ -62,6 +62,7 @@ def server_make(env: GatewayEnv) -> Server:
         max_queued_bytes=env.queued_bytes_max,
         max_large_bytes=env.large_bytes_max,
         max_process_queued_bytes=env.process_queued_bytes_max,
+        deflate=Deflate(env.deflate_min_bytes) if env.deflate else None,
         drain_wait_s=env.drain_wait_s,
         drain_s=env.drain_s,
         drain_grace_s=env.drain_grace_s,

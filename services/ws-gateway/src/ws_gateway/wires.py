@@ -9,10 +9,12 @@ Source: ADR-0002, ADR-0006.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from clarion.publications import Publication
-from clarion.server import text_frame
+from clarion.server import Deflate, text_frame
 from clarion.values import json_encode
 from ws_gateway.events import Event
 
@@ -57,12 +59,13 @@ class PlainWire:
     is_delta = False
     successor: Wire | None = None
 
-    def __init__(self, *, is_positioned: bool) -> None:
+    def __init__(self, *, is_positioned: bool, framing: Callable[[bytes], bytes] = text_frame) -> None:
         self.is_positioned = is_positioned
+        self._framing = framing
 
     def frame(self, publication: Publication) -> bytes:
         """Frame one publication."""
-        return text_frame(json_encode(publication.data))
+        return self._framing(json_encode(publication.data))
 
     def encode(self, group: Group, events: list[Event]) -> bytes:
         """See :class:`Wire`."""
@@ -75,7 +78,7 @@ class EnvelopeWire(PlainWire):
 
     def frame(self, publication: Publication) -> bytes:
         """Frame one publication."""
-        return text_frame(json_encode(envelope(publication)))
+        return self._framing(json_encode(envelope(publication)))
 
 
 def envelope(publication: Publication) -> dict[str, Any]:
@@ -99,13 +102,17 @@ ENVELOPE: Final = EnvelopeWire(is_positioned=False)
 POSITIONED_ENVELOPE: Final = EnvelopeWire(is_positioned=True)
 
 
-def room_wire(*, envelope: bool, is_positioned: bool) -> PlainWire:
+@cache
+def room_wire(*, envelope: bool, is_positioned: bool, deflate: Deflate | None = None) -> PlainWire:
     """The wire of a plain room's member.
 
     Args:
         envelope: it asked for ``?envelope=1``.
         is_positioned: it asked for ``?since=``, so a lost position must be told; else it goes on live.
+        deflate: it has agreed to compression; a wire of its own, so what members share is compressed once.
     """
+    if deflate is not None:
+        return (EnvelopeWire if envelope else PlainWire)(is_positioned=is_positioned, framing=deflate.text_frame)
     if envelope:
         return POSITIONED_ENVELOPE if is_positioned else ENVELOPE
     return POSITIONED_PLAIN if is_positioned else PLAIN

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from clarion.publications import Publication
-from clarion.server import text_frame
+from clarion.server import Deflate, text_frame
 from ws_gateway.events import Membership
 from ws_gateway.groups import Group
+from ws_gateway.protocol.formats import WEBSOCKET_JSON, WEBSOCKET_PROTOBUF
 from ws_gateway.wires import ENVELOPE, PLAIN, POSITIONED_ENVELOPE, POSITIONED_PLAIN, envelope, room_wire
 
 KEPT = Publication(data={"a": 1}, offset=3, epoch="e", time=1_795_212_000_123, info={"user": "7", "client": "c"})
@@ -51,3 +52,36 @@ def test_room_wire_tells_positions_to_those_who_count() -> None:
     assert [wire.is_positioned for wire in (PLAIN, POSITIONED_PLAIN, ENVELOPE, POSITIONED_ENVELOPE)] == [
         False, True, False, True,
     ]  # fmt: skip
+
+
+class Taker:
+    """A member that keeps the last bytes it was given."""
+
+    def write(self, frames: bytes) -> None:
+        self.taken = frames
+
+
+def test_members_with_deflate_share_their_frames() -> None:
+    """Compressed once per wire: all members that have agreed are given the same object, the others their own."""
+    deflate = Deflate(10)
+    wires = [room_wire(envelope=False, is_positioned=False, deflate=given) for given in (None, deflate, deflate, None)]
+    assert wires[0] is wires[3] is PLAIN
+    group, takers = Group("chat:x", "asgi__group__chat:x", None), [Taker() for _ in wires]
+    for taker, wire in zip(takers, wires, strict=True):
+        group.add(taker, wire)
+    for frames, members in group.rounds([Publication(data="x" * 1_000)]):
+        for _, write in members:
+            write(frames)
+    taken = [taker.taken for taker in takers]
+    assert taken[1] is taken[2]
+    assert taken[0] is taken[3]
+    assert len(taken[1]) < 50 < len(taken[0])
+
+
+def test_formats_with_deflate_are_made_once() -> None:
+    """Equal ones share their wires, so a channel's members with deflate share their frames."""
+    deflate = Deflate()
+    for format in (WEBSOCKET_JSON, WEBSOCKET_PROTOBUF):
+        assert format.deflated(deflate) is format.deflated(deflate) is not format
+        assert format.deflated(None) is format
+        assert format.deflated(deflate).plain is format

@@ -11,6 +11,7 @@ from clarion.server import reactor as _reactor
 _reactor.install()  # before anything below imports Twisted's reactor
 
 from clarion.server.connection import Connection  # noqa: E402
+from clarion.server.deflate import Deflate  # noqa: E402
 from clarion.server.drain import DrainUnderWay  # noqa: E402
 from clarion.server.frames import binary_frame, chunk, text_frame  # noqa: E402
 from clarion.server.lifespan import StartupFailed  # noqa: E402
@@ -22,6 +23,7 @@ from clarion.server.stream import HttpStream  # noqa: E402
 
 __all__ = [
     "Connection",
+    "Deflate",
     "DrainUnderWay",
     "HttpStream",
     "Lost",

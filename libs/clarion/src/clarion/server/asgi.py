@@ -27,6 +27,7 @@ from clarion.server.losses import Lost
 from clarion.server.refusals import Refusal
 
 if TYPE_CHECKING:
+    from clarion.server.deflate import Agreement, Deflate
     from clarion.server.inbox import Inbox
     from clarion.server.limits import Shared
     from clarion.server.session import Session
@@ -58,13 +59,22 @@ class Phase(enum.Enum):
 class Application:
     """One run of the application; the session of its own socket, unless it detaches."""
 
-    __slots__ = ("_answer", "_inbox", "_offered", "_phase", "_shared", "_socket", "_task", "due")
+    __slots__ = ("_agreement", "_answer", "_inbox", "_offered", "_phase", "_shared", "_socket", "_task", "due")
 
-    def __init__(self, shared: Shared, socket: WebSocket, answer: Response, offered: list[str], inbox: Inbox) -> None:
+    def __init__(
+        self,
+        shared: Shared,
+        socket: WebSocket,
+        answer: Response,
+        offered: list[str],
+        inbox: Inbox,
+        agreement: Agreement | None = None,
+    ) -> None:
         self.due = 0
         self._shared = shared
         self._socket = socket
         self._answer = answer  # the 101, which the application may add to
+        self._agreement = agreement
         self._offered = offered
         self._inbox = inbox
         self._phase = Phase.CONNECTING
@@ -124,14 +134,20 @@ class Application:
         answer = accepted(self._answer, self._offered, message.get("subprotocol"), message.get("headers") or ())
         self._phase = Phase.ACCEPTED if session is None else Phase.DETACHED
         has_pings = message.get("clarion.ping", True)
-        self._socket.accept(answer, self if session is None else session, max_bytes=size, has_pings=has_pings)
+        self._socket.accept(
+            answer,
+            self if session is None else session,
+            max_bytes=size,
+            has_pings=has_pings,
+            agreement=self._agreement,
+        )
 
     async def _send(self, message: Message) -> None:
         if self._phase is Phase.CLOSED:
             return
         if self._phase in (Phase.CONNECTING, Phase.DENYING) and not self._socket.is_ended:
             raise ValueError("the socket has not been accepted, so nothing can be sent over it")
-        frame = _frame(message)
+        frame = _frame(message, None if self._agreement is None else self._shared.deflate)
         if frame is None:
             return
         queued = self._socket.queued_bytes
@@ -262,10 +278,13 @@ async def _run(application: Asgi, scope: Message, receive: Any, send: Any) -> No
     await application(scope, receive, send)
 
 
-def _frame(message: Message) -> bytes | None:
+def _frame(message: Message, deflate: Deflate | None) -> bytes | None:
     text, data = message.get("text"), message.get("bytes")
     if text is not None and data is not None:
         raise ValueError("a message has either bytes or text, not both")
     if text is not None:
-        return text_frame(text.encode())  # the empty text too, which daphne drops
-    return None if data is None else binary_frame(bytes(data))
+        payload = text.encode()  # the empty text too, which daphne drops
+        return text_frame(payload) if deflate is None else deflate.text_frame(payload)
+    if data is None:
+        return None
+    return binary_frame(bytes(data)) if deflate is None else deflate.binary_frame(bytes(data))

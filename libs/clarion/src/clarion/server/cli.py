@@ -9,6 +9,7 @@ from typing import Any
 
 from daphne.cli import CommandLineInterface
 
+from clarion.server.deflate import MIN_BYTES, Deflate
 from clarion.server.lifespan import StartupFailed
 from clarion.server.reactor import ReactorUnsuitable
 from clarion.server.server import Server
@@ -26,6 +27,9 @@ class Cli(CommandLineInterface):
         add("--backlog", type=int, default=4096, help="Connections that may wait to be accepted (default 4096)")
         add("--max-connections", type=int, help="WebSockets and HTTP streams at once; more are answered with 503")
         add("--max-queued-bytes", type=int, default=2**20, help="Bytes that may wait for one client (default 1 MiB)")
+        add("--deflate", action="store_true", help="Compress messages (permessage-deflate) for clients that offer it")
+        text = f"Smallest message that is compressed (default {MIN_BYTES})"
+        add("--deflate-min-bytes", type=int, default=MIN_BYTES, help=text)
         add("--drain-wait", type=float, default=0.0, help="Seconds that SIGTERM still accepts clients (default 0)")
         add("--drain", type=float, default=10.0, help="Seconds over which clients are then sent away (default 10)")
         add("--drain-grace", type=float, default=10.0, help="Seconds for what is unfinished after that (default 10)")
@@ -70,6 +74,7 @@ def _server(options: argparse.Namespace, daphnes: dict[str, Any]) -> Server:
         backlog=options.backlog,
         max_connections=options.max_connections,
         max_queued_bytes=options.max_queued_bytes,
+        deflate=Deflate(options.deflate_min_bytes) if options.deflate else None,
         drain_wait_s=options.drain_wait,
         drain_s=options.drain,
         drain_grace_s=options.drain_grace,

@@ -18,12 +18,12 @@ _REASON_BYTES = 123  # a control frame carries 125 bytes, two of them are the co
 
 def text_frame(payload: bytes) -> bytes:
     """Frame UTF-8 text as one unmasked, final frame. The caller answers for the UTF-8."""
-    return _frame(0x81, payload)
+    return frame(0x81, payload)
 
 
 def binary_frame(payload: bytes) -> bytes:
     """Frame bytes as one unmasked, final frame."""
-    return _frame(0x82, payload)
+    return frame(0x82, payload)
 
 
 def chunk(payload: bytes) -> bytes:
@@ -31,7 +31,8 @@ def chunk(payload: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(payload), payload) if payload else b""
 
 
-def _frame(head: int, payload: bytes) -> bytes:
+def frame(head: int, payload: bytes) -> bytes:
+    """Frame a payload behind a first byte: FIN, RSV1 (compressed), opcode."""
     size = len(payload)
     if size < 126:
         return bytes((head, size)) + payload

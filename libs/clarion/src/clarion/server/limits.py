@@ -13,6 +13,7 @@ from clarion.server.wheel import Wheel
 if TYPE_CHECKING:
     from clarion.server.asgi import Application
     from clarion.server.connection import Connection
+    from clarion.server.deflate import Deflate
     from clarion.server.losses import Lost
     from clarion.server.refusals import Refusal
 
@@ -27,6 +28,7 @@ class Shared:
         lifetime_s: age at which a socket that an application drives is closed with 1000 (daphne's
             ``websocket_timeout``).
         detached_lifetime_s: the same for a detached session (1012: come back).
+        deflate: how messages are compressed; None: not at all.
         sockets: every WebSocket from its request to its end, refused ones excepted, and every HTTP stream. The server
             counts, not middleware: that one returns when a session detaches (trap 42).
         applications: the runs that have not returned.
@@ -48,6 +50,7 @@ class Shared:
     lifetime_s: float | None
     detached_lifetime_s: float | None
     app_close_timeout_s: float
+    deflate: Deflate | None = None
     sockets: set[Connection] = field(default_factory=set)
     applications: set[Application] = field(default_factory=set)
     lost: Counter[Lost] = field(default_factory=Counter)

@@ -24,6 +24,7 @@ from websockets.frames import CloseCode
 from clarion.server import listening, transports
 from clarion.server.asgi import Application
 from clarion.server.budget import Budget
+from clarion.server.deflate import Deflate
 from clarion.server.doorway import Doorway
 from clarion.server.drain import Drain, DrainUnderWay
 from clarion.server.handshake import Negotiator, Refused, refusal, scope_of
@@ -60,6 +61,7 @@ class Server(DaphneServer):
         max_large_bytes: what may wait for one socket of replies that it has asked for (``Connection.write_large``).
         max_process_queued_bytes: both, for all sockets together.
         max_inbound: messages that may wait for an ASGI application before its socket is not read any more.
+        deflate: compress messages for clients that offer permessage-deflate; None: do not.
         drain_wait_s: how long new connections are still accepted after SIGTERM, until the balancer knows.
         drain_s: over which clients are told that they have to go, at a pace (fewer than 100 a second need less time).
         drain_grace_s: how long after the last one was told close handshakes, replies and handlers may take.
@@ -80,6 +82,7 @@ class Server(DaphneServer):
         max_large_bytes: int = 64 * 2**20,
         max_process_queued_bytes: int = 256 * 2**20,
         max_inbound: int = 64,
+        deflate: Deflate | None = None,
         drain_wait_s: float = 0.0,
         drain_s: float = 10.0,
         drain_grace_s: float = 10.0,
@@ -129,6 +132,7 @@ class Server(DaphneServer):
             lifetime_s=_limit(self.websocket_timeout),
             detached_lifetime_s=None if websocket_timeout is None else _limit(websocket_timeout),
             app_close_timeout_s=self.application_close_timeout,
+            deflate=deflate,
         )
         self._drain = Drain(self, wait_s=drain_wait_s, over_s=drain_s, grace_s=drain_grace_s)
         # Two lines: a health check does not wait behind four thousand handshakes.
@@ -267,12 +271,18 @@ class Server(DaphneServer):
             shared.refusals[Refusal.MALFORMED] += 1
             socket.deny(exc.response)
             return
+        agreement = None if shared.deflate is None else shared.deflate.agree(request.headers)
+        if agreement is not None:
+            answer.headers["Sec-WebSocket-Extensions"] = agreement.header
         scope = scope_of(request, secure=ISSLTransport(transport, None) is not None, root_path=self.root_path)
         self._address(scope, peer, _address(transport.getHost()), socket)
         if self.action_logger:
             socket.access = self._access_log(socket, scope["path"])
             socket.access("connecting")
-        application = Application(shared, socket, answer, scope["subprotocols"], Inbox(shared.loop, shared.max_inbound))
+        if agreement is not None:
+            scope["extensions"]["clarion.deflate"] = shared.deflate
+        inbox = Inbox(shared.loop, shared.max_inbound)
+        application = Application(shared, socket, answer, scope["subprotocols"], inbox, agreement)
         application.start(self.application, scope)
 
     def _address(self, scope: dict[str, Any], peer: Address | None, host: Address | None, socket: WebSocket) -> None:

@@ -21,6 +21,7 @@ from clarion.server.writer import call_soon
 if TYPE_CHECKING:
     from websockets.http11 import Response
 
+    from clarion.server.deflate import Agreement
     from clarion.server.limits import Shared
     from clarion.server.session import Session
 
@@ -28,6 +29,7 @@ log = logging.getLogger("clarion.server")
 
 SLICE_BYTES = 4096
 FRAMES_PER_TURN = 128
+INFLATED_AS_FRAME = 8192  # bytes of an inflated message that count as a frame: a kilobyte can hold a megabyte (trap 53)
 MAX_EARLY_BYTES = 65536
 
 
@@ -87,12 +89,21 @@ class WebSocket(Connection):
         if self._shared.connect_timeout_s is not None:
             self._shared.wheel.schedule(self, self._shared.connect_timeout_s)
 
-    def accept(self, answer: bytes, session: Session, *, max_bytes: int | None = None, has_pings: bool = True) -> None:
+    def accept(
+        self,
+        answer: bytes,
+        session: Session,
+        *,
+        max_bytes: int | None = None,
+        has_pings: bool = True,
+        agreement: Agreement | None = None,
+    ) -> None:
         """Send the 101 and give the socket to a session; what the client sent early follows from the event loop.
 
         Args:
             max_bytes: of a message, in place of the server's limits.
             has_pings: whether the server pings, and gives up a peer that does not answer.
+            agreement: how the client may compress.
         """
         if self._transport is None:  # given up, and `connectionLost` is still to come
             self.tell_lost(session)
@@ -102,6 +113,8 @@ class WebSocket(Connection):
         # A protocol of its own for the frames: the one of the handshake would keep the request (traps 11, 12).
         size = (max_bytes or shared.max_message_bytes, max_bytes or shared.max_frame_bytes)
         self._protocol = ServerProtocol(state=OPEN, max_size=size, logger=quiet)
+        if agreement is not None:
+            self._protocol.extensions = [agreement.extension()]
         self._begin()
         self.write(answer)
         if self.access is not None:
@@ -244,6 +257,8 @@ class WebSocket(Connection):
     def _settle(self, protocol: ServerProtocol) -> int:
         """Send what the protocol answers, then deliver; return the number of frames.
 
+        Where messages may be compressed, a large one counts as several.
+
         In this order: with TEXT and Close in one read the state is CLOSING before the TEXT is delivered, and an
         answer that the session gives must not stand in the way of the Close's echo (trap 15).
         """
@@ -258,6 +273,11 @@ class WebSocket(Connection):
         if protocol.state is not OPEN and not self._ended:
             self._shut()
             self._closing()
+        if protocol.extensions:
+            return (
+                len(events)
+                + sum([len(frame.data) for frame in events if isinstance(frame, Frame)]) // INFLATED_AS_FRAME
+            )
         return len(events)
 
     def _take(self, frame: Frame) -> None:

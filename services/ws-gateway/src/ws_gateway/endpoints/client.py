@@ -257,7 +257,9 @@ class Client:
     def _flush(self, replies: list[bytes]) -> None:
         if not replies:
             return
-        frames = self._format.frames(replies)
+        # A long history is not compressed: that would hold the loop, for one client.
+        is_large = sum(map(len, replies)) > REPLY_LARGE_BYTES
+        frames = (self._format.plain if is_large else self._format).frames(replies)
         if len(frames) > REPLY_LARGE_BYTES:
             self._connection.write_large([frames])
         else:

@@ -46,7 +46,9 @@ class WebSocketEndpoint:
         client = Client(
             self._gateway,
             scope["extensions"]["clarion.connection"],
-            WEBSOCKET_PROTOBUF if subprotocol == PROTOBUF else WEBSOCKET_JSON,
+            (WEBSOCKET_PROTOBUF if subprotocol == PROTOBUF else WEBSOCKET_JSON).deflated(
+                scope["extensions"].get("clarion.deflate")
+            ),
             scope=_kept(scope) if is_from_page and has_session_cookie(scope) else None,
             has_origin=is_from_page,
         )

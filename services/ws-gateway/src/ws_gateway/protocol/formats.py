@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from clarion.publications import Publication
-from clarion.server import binary_frame, chunk, text_frame
+from clarion.server import Deflate, binary_frame, chunk, text_frame
 from clarion.values import json_encode
 from ws_gateway.events import Event
 from ws_gateway.protocol.codec import JSON_CODEC, Codec
@@ -23,7 +23,8 @@ from ws_gateway.wires import Wire
 if TYPE_CHECKING:
     from ws_gateway.groups import Group
 
-Framing: TypeAlias = Callable[[list[bytes]], bytes]
+Join: TypeAlias = Callable[[list[bytes]], bytes]
+Framing: TypeAlias = Callable[[bytes], bytes]
 
 FRAME_BYTES: Final = 65_536
 """About how much goes into one frame: a client's library may take no more than 1 MiB."""
@@ -34,13 +35,29 @@ class Format:
 
     Attributes:
         codec: how commands and replies are encoded.
-        frame: encoded replies → bytes for the socket.
+        plain: the same without compression; itself, where there is none.
     """
 
-    def __init__(self, codec: Codec, frame: Framing) -> None:
+    def __init__(self, codec: Codec, join: Join, frame: Framing, *, plain: Format | None = None) -> None:
         self.codec = codec
-        self.frame = frame
+        self.plain = plain or self
+        self._join = join
+        self._frame = frame
         self._wires: dict[tuple[object, ...], Wire] = {}
+        self._deflated: Format | None = None
+
+    def frame(self, messages: list[bytes]) -> bytes:
+        """Frame encoded replies for the socket."""
+        return self._frame(self._join(messages))
+
+    def deflated(self, deflate: Deflate | None) -> Format:
+        """The format of who has agreed to compression (None: has not); wires of its own, so what members share is
+        compressed once."""
+        if deflate is None:
+            return self
+        if self._deflated is None:  # a process has one server
+            self._deflated = Format(self.codec, self._join, deflate.instead_of(self._frame), plain=self)
+        return self._deflated
 
     def frames(self, messages: list[bytes]) -> bytes:
         """Frame messages, in several frames if they are large."""
@@ -163,6 +180,10 @@ def _lines(messages: list[bytes]) -> bytes:
     return messages[0] if len(messages) == 1 else b"\n".join(messages)
 
 
+def _ended_lines(messages: list[bytes]) -> bytes:
+    return _lines(messages) + b"\n"
+
+
 def _event(messages: list[bytes]) -> bytes:
     return b"".join(b"data: " + message + b"\n" for message in messages) + b"\n"
 
@@ -171,9 +192,9 @@ def _prefixed(messages: list[bytes]) -> bytes:
     return b"".join(varint(len(message)) + message for message in messages)
 
 
-WEBSOCKET_JSON: Final = Format(JSON_CODEC, lambda messages: text_frame(_lines(messages)))
-WEBSOCKET_PROTOBUF: Final = Format(PROTOBUF_CODEC, lambda messages: binary_frame(_prefixed(messages)))
-HTTP_STREAM: Final = Format(JSON_CODEC, lambda messages: chunk(_lines(messages) + b"\n"))
-HTTP_STREAM_UNCHUNKED: Final = Format(JSON_CODEC, lambda messages: _lines(messages) + b"\n")
-SSE: Final = Format(JSON_CODEC, lambda messages: chunk(_event(messages)))
-SSE_UNCHUNKED: Final = Format(JSON_CODEC, _event)
+WEBSOCKET_JSON: Final = Format(JSON_CODEC, _lines, text_frame)
+WEBSOCKET_PROTOBUF: Final = Format(PROTOBUF_CODEC, _prefixed, binary_frame)
+HTTP_STREAM: Final = Format(JSON_CODEC, _ended_lines, chunk)
+HTTP_STREAM_UNCHUNKED: Final = Format(JSON_CODEC, _ended_lines, bytes)
+SSE: Final = Format(JSON_CODEC, _event, chunk)
+SSE_UNCHUNKED: Final = Format(JSON_CODEC, _event, bytes)
