@@ -16,9 +16,12 @@ from clarion import errors
 from clarion.codes import CloseCode, ErrorCode, RoomCloseCode
 from clarion.errors import ClarionError
 from clarion.namespaces import ChannelOptions, ChannelTable, ClientTable, LimitsTable
+from clarion.server.losses import Lost
+from clarion.server.refusals import Refusal
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PROTOCOL: Final = ROOT / "docs" / "protocol.md"
+METRICS: Final = ROOT / "docs" / "reference" / "metrics.md"
 ERRORS: Final = ROOT / "docs" / "reference" / "errors.md"
 
 _SKIPPED: Final = {".git", ".venv", ".run", ".tools", "node_modules", "artefacts", "results"}
@@ -177,6 +180,54 @@ def test_protocol_numbers_are_documented() -> None:
     text = _rows(PROTOCOL)
     missing = [code.name for code in ErrorCode if f"| {int(code)} | {code.name.lower().replace('_', ' ')}" not in text]
     assert missing == []
+
+
+def test_metrics_are_documented() -> None:
+    """Every metric that a service shows has a row with its type and labels, and the tables name no other."""
+    shown = set()
+    for source in (ROOT / folder for folder in ("libs/clarion/src", "services")):
+        for module in source.rglob("metrics.py"):
+            shown |= _metrics_of(module.read_text(encoding="utf-8"))
+    rows = re.findall(r"^\| `(clarion_\w+)` \| (\w+) \|([^|]*)\|", _rows(METRICS), re.MULTILINE)
+    documented = {(name, kind, tuple(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
+    assert ("clarion_gateway_lost_total", "counter", ("reason",)) in shown
+    assert documented == shown
+
+
+def _metrics_of(text: str) -> set[tuple[str, str, tuple[str, ...]]]:
+    """Name, type and labels of each ``counter(…)``, ``gauge(…)`` and ``histogram(…)`` of a collector."""
+    found = set()
+    constants = {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value, ast.Tuple)
+        and all(isinstance(each, ast.Constant) for each in node.value.elts)
+    }
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case ast.Call(
+                func=ast.Name(id=("counter" | "gauge" | "histogram") as kind),
+                args=[ast.Constant(value=str(name)), *rest],
+            ):
+                labels: list[str] = []
+                for each in rest[2:]:
+                    match each:
+                        case ast.Constant(value=str(label)):
+                            labels.append(label)
+                        case ast.Starred(value=ast.Name(id=constant)):
+                            labels += constants[constant]
+                found.add((f"{name}_total" if kind == "counter" else name, kind, tuple(labels)))
+    return found
+
+
+def test_loss_reasons_are_documented() -> None:
+    """Every reason for which a connection is given up or refused stands in the page of metrics."""
+    text = METRICS.read_text(encoding="utf-8")
+    losses = text.partition("### Reasons of a loss\n")[2].partition("\n#")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", losses, re.MULTILINE)) == {reason.value for reason in Lost}
+    assert [reason for reason in Refusal if f"`{reason}`" not in text] == []
 
 
 def test_namespace_options_are_documented() -> None:

@@ -95,6 +95,8 @@ class ClarionChannelLayer(RedisPubSubChannelLayer):  # type: ignore[misc]
         self.max_connections = max_connections
         self.publication_bytes = publication_bytes
         self.capacity = capacity
+        self.dropped = 0
+        """Messages that layer channels have dropped because nobody took them in time."""
         self.on_disconnect = on_disconnect
         self.on_reconnect = on_reconnect
 
@@ -257,7 +259,7 @@ class _LoopLayer(RedisPubSubLoopLayer):  # type: ignore[misc]
         return await self._shards[command.shard].execute(command)
 
     async def _subscribe_to_channel(self, channel: str) -> None:
-        self.channels[channel] = _DroppingQueue(self.channel_layer.capacity)
+        self.channels[channel] = _DroppingQueue(self.channel_layer)
         try:
             await self._get_shard(channel).subscribe(channel)
         except BaseException:
@@ -269,17 +271,18 @@ class _LoopLayer(RedisPubSubLoopLayer):  # type: ignore[misc]
 class _DroppingQueue(asyncio.Queue[bytes]):
     """A bounded mailbox: a consumer that does not keep up loses its oldest messages, and the log says so."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, layer: ClarionChannelLayer) -> None:
         super().__init__()
-        self._capacity = capacity
+        self._layer = layer
         self.dropped = 0
 
     def put_nowait(self, item: bytes) -> None:
-        if self.qsize() >= self._capacity:
+        if self.qsize() >= self._layer.capacity:
             self.get_nowait()
             self.dropped += 1
+            self._layer.dropped += 1
             if self.dropped & (self.dropped - 1) == 0:  # 1, 2, 4, 8 …: a flood must not flood the log, too
-                log.warning("layer.message_dropped", dropped=self.dropped, capacity=self._capacity)
+                log.warning("layer.message_dropped", dropped=self.dropped, capacity=self._layer.capacity)
         super().put_nowait(item)
 
 

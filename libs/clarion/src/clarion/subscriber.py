@@ -71,6 +71,21 @@ class Subscriber:
         """How many subscriptions Redis has confirmed so far."""
         return sum(shard.confirmed for shard in self._shards)
 
+    @property
+    def losses(self) -> int:
+        """How often a connection was lost so far."""
+        return sum(shard.losses for shard in self._shards)
+
+    @property
+    def reads(self) -> int:
+        """How often something was read so far."""
+        return sum(shard.reads for shard in self._shards)
+
+    @property
+    def read_bytes(self) -> int:
+        """How many bytes were read so far."""
+        return sum(shard.read_bytes for shard in self._shards)
+
     def start(self) -> None:
         """Begin to connect; a Redis that is away is waited for, with back-off."""
         for shard in self._shards:
@@ -147,6 +162,9 @@ class _Shard:
         self._stopping = False
         self.ready = False
         self.confirmed = 0
+        self.losses = 0
+        self.reads = 0
+        self.read_bytes = 0
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._stay_connected(), name="subscriber")
@@ -250,7 +268,7 @@ class _Shard:
         writer = connection._writer
         assert writer is not None  # connect() has returned
         transport = cast("asyncio.Transport", writer.transport)
-        burst = _Burst(transport, self._on_messages, self._confirmed)
+        burst = _Burst(self, transport, self._on_messages, self._confirmed)
         # From here on reads bypass redis-py: no stream, no task switch between the socket and the hub.
         transport.set_protocol(burst)
         self._burst = burst
@@ -268,16 +286,17 @@ class _Shard:
             self.ready = False
             transport.abort()
             if not self._stopping:
+                self.losses += 1
                 log.warning("redis.lost", subscriptions=len(self._names))
                 self._on_lost()
 
     async def _watch(self, burst: _Burst) -> None:
         """Return when the connection has ended; end it when it stays silent."""
         while not burst.ended.done():
-            heard = burst.heard
+            heard = self.reads
             burst.ping()
             await asyncio.wait([burst.ended], timeout=PING_INTERVAL_S)
-            if burst.heard == heard and not self._paused and not burst.ended.done():
+            if self.reads == heard and not self._paused and not burst.ended.done():
                 log.warning("redis.silent", silent_s=PING_INTERVAL_S)
                 return
 
@@ -287,15 +306,16 @@ class _Burst(asyncio.Protocol):
 
     def __init__(
         self,
+        shard: _Shard,
         transport: asyncio.Transport,
         on_messages: Callable[[Messages], None],
         on_confirmed: Callable[[bytes], None],
     ) -> None:
+        self._shard = shard
         self._transport = transport
         self._on_messages = on_messages
         self._on_confirmed = on_confirmed
         self._reader = hiredis.Reader()
-        self.heard = 0  # reads so far
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._pings: deque[asyncio.Future[None] | None] = deque()  # whose answers are on the way, in order
 
@@ -323,7 +343,9 @@ class _Burst(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         # Hot path: called once a read, whatever it holds.
-        self.heard += 1
+        shard = self._shard
+        shard.reads += 1
+        shard.read_bytes += len(data)
         reader = self._reader
         reader.feed(data)
         messages: Messages = {}

@@ -22,10 +22,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from time import perf_counter
 from typing import Final
 
 import structlog
 
+from clarion.histograms import LAG_S, Histogram
 from clarion.publications import Message, Publication
 from clarion.subscriber import Messages
 from ws_gateway.events import Event, event_of, has_json
@@ -51,14 +53,23 @@ GROUP_WAITING_MAX_BYTES: Final = 4 * 1024 * 1024
 """The same of one channel with history; over it they are forgotten and read from the stream when it is their turn."""
 
 
+BATCH_MESSAGES: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000)
+"""Bounds of the histogram of what is joined into one write."""
+
+
 class _Job:
-    """What is being written to a channel's members: rounds, and the place where to go on."""
+    """What is being written to a channel's members: rounds, and the place where to go on.
 
-    __slots__ = ("group", "number", "rounds", "start")
+    Attributes:
+        began: when the oldest message of the rounds was read.
+    """
 
-    def __init__(self, group: Group, rounds: list[Round]) -> None:
+    __slots__ = ("began", "group", "number", "rounds", "start")
+
+    def __init__(self, group: Group, rounds: list[Round], began: float) -> None:
         self.group = group
         self.rounds = rounds
+        self.began = began
         self.number = 0
         self.start = 0
 
@@ -77,6 +88,8 @@ class Fanout:
         listeners: who hears Redis channels that are no group's.
         undecodable: messages that were none of a channel layer's.
         unkept: messages without an offset on channels with history.
+        deliveries: messages times members, of what has been written. writes, written_bytes: what they took.
+        batches: messages of one channel that were joined. lag: from a read to its last write, in seconds.
     """
 
     def __init__(
@@ -100,6 +113,12 @@ class Fanout:
         self.listeners: dict[bytes, Callable[[bytes], None]] = {}
         self.undecodable = 0
         self.unkept = Unkept()
+        # Counted once a channel and batch, timed once a read: nothing of it is done per member.
+        self.deliveries = self.writes = self.written_bytes = 0
+        self.batches = Histogram(BATCH_MESSAGES)
+        self.lag = Histogram(LAG_S)
+        self._read_at = 0.0  # of the read that is being dispatched
+        self._since: dict[Group, float] = {}  # when the oldest message that waits was read
 
     # From Redis
 
@@ -107,6 +126,7 @@ class Fanout:
         """Deliver all messages of one read: once a read, then once a channel."""
         if not self._jobs:
             self._left = TURN_COST
+        self._read_at = perf_counter()
         groups = self._groups
         for name, payloads in messages.items():
             group = groups.get(name)
@@ -119,6 +139,8 @@ class Fanout:
                 events = self._admit(group, group.stream, events)
             if events:
                 self.deliver(group, events, sum(map(len, payloads)))
+        self.lag.observe(perf_counter() - self._read_at)
+        self._read_at = 0.0
 
     def _events(self, payloads: list[bytes]) -> list[Event]:
         events: list[Event] = []
@@ -163,7 +185,7 @@ class Fanout:
                     write(frames)
             return
         group.writing = True
-        self._jobs.append(_Job(group, rounds))
+        self._jobs.append(_Job(group, rounds, self._read_at or perf_counter()))
         if later:
             self._wait(group, later, size * len(later) // (len(events) + len(later)))
         if len(self._jobs) == 1:
@@ -178,9 +200,18 @@ class Fanout:
                     break
         group.left = None
         try:
-            return group.rounds(events)
+            rounds = group.rounds(events)
         except Exception as exc:  # noqa: BLE001 - the same: a stock service's message may hold what is not JSON
-            return self._rounds_of_some(group, events, exc)
+            rounds = self._rounds_of_some(group, events, exc)
+        self._count(rounds, len(events))
+        return rounds
+
+    def _count(self, rounds: list[Round], messages: int) -> None:
+        self.batches.observe(messages)
+        for frames, members in rounds:
+            self.writes += len(members)
+            self.deliveries += len(members) * messages
+            self.written_bytes += len(members) * len(frames)
 
     def _rounds_of_some(self, group: Group, events: list[Event], why: Exception) -> list[Round]:
         """Leave out what has no JSON form; if that was not the cause, it is a defect."""
@@ -231,6 +262,8 @@ class Fanout:
     def _next(self, job: _Job) -> bool:
         """Go on with what came meanwhile; tell whether there was anything."""
         group = job.group
+        if job.rounds:
+            self.lag.observe(perf_counter() - job.began)
         if group.waiting is None:
             group.writing = False
             group.left = None
@@ -247,6 +280,7 @@ class Fanout:
         else:
             group.waiting_bytes = 0
         self._count_waiting(group.waiting_bytes - size)
+        job.began = self._since[group] if group.waiting else self._since.pop(group)
         job.rounds, job.number = self._rounds(group, events), 0
         return True
 
@@ -255,6 +289,7 @@ class Fanout:
     def _wait(self, group: Group, events: list[Event], size: int) -> None:
         if group.waiting is None:
             group.waiting = []
+            self._since[group] = self._read_at or perf_counter()
         group.waiting += events
         group.waiting_bytes += size
         self._count_waiting(size)
@@ -262,6 +297,7 @@ class Fanout:
             log.warning("group.position_only", channel=group.channel, waiting_bytes=group.waiting_bytes)
             self._count_waiting(-group.waiting_bytes)
             group.waiting, group.waiting_bytes = None, 0
+            del self._since[group]
             group.stream.rewind()
 
     def _count_waiting(self, added: int) -> None:

@@ -13,6 +13,7 @@ from channels.layers import get_channel_layer
 from clarion import __version__
 from clarion.ids import uuid7
 from clarion.layers import ClarionChannelLayer
+from clarion.loop_lag import LoopLag
 from clarion.rpc import methods_load
 from clarion.streams import Streams
 from clarion.tokens import TokenVerifier
@@ -74,6 +75,7 @@ class Gateway:
             connections_of=self.clients.count_of,
         )
         self.now = time.monotonic
+        self.loop_lag = LoopLag()
         self.is_draining = False
         """Whether it is about to leave: no longer ready, and clients are sent elsewhere."""
         self._started_at = time.monotonic()
@@ -104,6 +106,7 @@ class Gateway:
     async def lifespan(self, _scope: dict[str, Any], receive: Any, send: Any) -> None:
         """ASGI's lifespan: listen to Redis from the server's start to its end."""
         await receive()  # lifespan.startup
+        self.loop_lag.start()
         self.hub.start()
         self.control.start()
         self.presence.start()
@@ -114,6 +117,7 @@ class Gateway:
         await receive()  # lifespan.shutdown
         await self._finish_tasks()
         await self.presence.stop()
+        self.loop_lag.stop()
         await self.hub.stop()
         await self.streams.close()
         await self.layer.flush()

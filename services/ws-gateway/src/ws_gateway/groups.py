@@ -52,12 +52,13 @@ class Group:
         self.stream = stream
         self.last: Publication | None = None
 
-    def add(self, member: Member, wire: Wire) -> None:
-        """Make somebody a member."""
+    def add(self, member: Member, wire: Wire) -> bool:
+        """Make somebody a member. Returns whether it was none."""
         members = self._of(wire)
-        if member not in members:
-            self.size += 1
+        is_new = member not in members
+        self.size += is_new
         members[member] = member.write
+        return is_new
 
     def remove(self, member: Member, wire: Wire) -> bool:
         """Take a member out. Returns whether it was one."""

@@ -59,7 +59,7 @@ class Healer:
         deliver: :meth:`ws_gateway.fanout.Fanout.deliver`.
 
     Attributes:
-        heals: gaps filled. resets: positions lost.
+        heals: gaps filled. resets: positions lost. taken: members that were taken out because of that.
     """
 
     def __init__(self, streams: Streams, groups: dict[bytes, Group], deliver: Deliver) -> None:
@@ -71,6 +71,7 @@ class Healer:
         self._placer = Placer(streams, is_current=self._is_current, start=self._start, placed=self._placed)
         self.heals = 0
         self.resets = 0
+        self.taken = 0
 
     def start(self) -> None:
         """Begin to compare positions."""
@@ -220,6 +221,7 @@ class Healer:
         # Out of the channel first: none of them may see anything newer than its gap.
         lost = group.take_positioned()
         self.resets += 1
+        self.taken += len(lost)
         log.warning("group.position_lost", channel=group.channel, offset=stream.offset, members=len(lost))
         held = stream.reset(found.offset, found.epoch)
         if held:

@@ -64,6 +64,7 @@ class Hub:
 
     Attributes:
         fanout: what delivers. healer: what reads the streams, if there are any.
+        joined, left: members that came, and that went by themselves, ever.
     """
 
     def __init__(
@@ -80,6 +81,8 @@ class Hub:
         self._streams = streams
         self._config = config
         self._groups: dict[bytes, Group] = {}
+        self.joined = 0
+        self.left = 0
         self.fanout = Fanout(
             self._groups, decode=decode, heal=self._heal, give_up=self._give_up, set_reading=self._set_reading
         )
@@ -201,13 +204,13 @@ class Hub:
         """Make somebody a member; only within :meth:`holding`, or in the same turn as :meth:`is_ready`."""
         group = self._group(channel)
         assert group is not None
-        group.add(member, wire)
+        self.joined += group.add(member, wire)
 
     def leave(self, channel: str, member: Member, wire: Wire = PLAIN) -> None:
         """Take a member out; nothing happens if it is none."""
         group = self._group(channel)
         if group is not None:
-            group.remove(member, wire)  # or it has been taken out: its position was lost
+            self.left += group.remove(member, wire)  # or it has been taken out: its position was lost
             self._drop_if_empty(group)
 
     def position(self, channel: str) -> tuple[int, str]:
@@ -251,6 +254,21 @@ class Hub:
         """Whether a message is being written to a channel's members in slices: some may not have it yet."""
         group = self._group(channel)
         return group is not None and group.writing
+
+    @property
+    def redis(self) -> Subscriber:
+        """What listens to Redis."""
+        return self._subscriber
+
+    @property
+    def subscriptions(self) -> int:
+        """Members of all channels: counted as they come and go, so that asking costs nothing."""
+        return self.joined - self.left - (self.healer.taken if self.healer is not None else 0)
+
+    @property
+    def channel_count(self) -> int:
+        """Channels that have members here, or are about to."""
+        return len(self._groups)
 
     def channels(self) -> dict[str, int]:
         """Every channel that has members here, with their number."""

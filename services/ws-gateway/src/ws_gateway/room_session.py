@@ -14,6 +14,7 @@ from clarion.publications import publication
 from clarion.server import Connection, text_frame
 from clarion.values import json_decode, json_encode, publication_check
 from ws_gateway.access import Admission
+from ws_gateway.counts import ROOM, count
 from ws_gateway.room_query import RoomQuery
 from ws_gateway.wires import PLAIN, room_wire
 
@@ -46,12 +47,13 @@ class RoomSession:
         self._author: dict[str, str] | None = None
 
     def start(self, query: RoomQuery, recovered: Recovered | None, deflate: Deflate | None = None) -> None:
-        """Make the client a member, unless it is gone already; called once the handshake has been answered.
+        """Make the client a member, unless it is gone already; called once the handshake has been answered, always.
 
         Args:
             recovered: what it has missed up to this very turn of the loop; None: it did not ask for that.
             deflate: it has agreed to compression.
         """
+        self._gateway.rules.counts.connection_opened(ROOM)
         if self._is_closed:
             return
         # A channel without history has no position to lose.
@@ -69,10 +71,11 @@ class RoomSession:
 
     def received(self, message: str | bytes) -> None:
         """Publish a client's frame, or answer what is wrong with it."""
+        self._gateway.rules.counts.received["room"] += 1
         raw = message.encode() if isinstance(message, str) else message
         most = self._gateway.config.limits.room_frame_bytes
         if len(raw) > most:
-            self._connection.close(CloseCode.TOO_BIG, f"a frame has at most {most} bytes")
+            self._close(CloseCode.TOO_BIG, f"a frame has at most {most} bytes")
             return
         try:
             if isinstance(message, bytes):
@@ -84,6 +87,7 @@ class RoomSession:
     def closed(self, code: int) -> None:
         """Leave the channel; what the client had sent before is still published."""
         self._is_closed = True
+        self._gateway.rules.counts.connection_closed(ROOM)
         self._gateway.hub.leave(self._admission.channel, self, self._wire)
 
     def drain_wait(self) -> bool:
@@ -92,11 +96,11 @@ class RoomSession:
 
     def slow(self) -> None:
         """Say that too much waits: come back and recover."""
-        self._connection.close(RoomCloseCode.SLOW, "this client reads too slowly")
+        self._close(RoomCloseCode.SLOW, "this client reads too slowly")
 
     def position_lost(self, channel: str) -> None:
         """Say that publications were lost; see :class:`ws_gateway.wires.PositionedMember`."""
-        self._connection.close(RoomCloseCode.POSITION_LOST, "messages were lost: reload, then join without since")
+        self._close(RoomCloseCode.POSITION_LOST, "messages were lost: reload, then join without since")
 
     def _hello(self) -> dict[str, Any]:
         channel = self._admission.channel
@@ -124,12 +128,19 @@ class RoomSession:
             try:
                 message = publication(waiting[0], info=self._author)
                 await self._gateway.layer.group_send(self._admission.channel, message)
+                self._gateway.rules.counts.published += 1
             except ClarionError as exc:
+                self._gateway.rules.counts.unpublished += 1
                 self._error(exc)
             finally:
                 waiting.popleft()
 
+    def _close(self, code: CloseCode | RoomCloseCode, reason: str) -> None:
+        count(self._gateway.rules.counts.disconnects, int(code))
+        self._connection.close(code, reason)
+
     def _error(self, exc: ClarionError) -> None:
+        count(self._gateway.rules.counts.errors, exc.code)
         self.write(_frame({"error": {"code": exc.code, "message": exc.detail}}))
 
     def _write(self, frames: list[bytes]) -> None:

@@ -99,11 +99,13 @@ class RoomEndpoint:
             code: int = next(code for kind, code in _CLOSE_CODES.items() if isinstance(exc, kind))
             reason, error = exc.detail, exc.code
         else:
-            code, reason, error = CloseCode.TRY_LATER, "the session cannot be checked now", type(exc).__name__
+            code, reason, error = CloseCode.TRY_LATER, "the session cannot be checked now", "session_unread"
+        self._gateway.rules.counts.refused[error] += 1
         log.warning(
             "connection.refused",
             close_code=int(code),
             error=error,
+            cause=type(exc.__cause__ or exc).__name__,
             channel=channel_of(scope)[:CHANNEL_MAX_CHARS],
             origin=header_of(scope, b"origin"),
             client=scope["client"] and scope["client"][0],

@@ -11,12 +11,14 @@ import structlog
 from daphne.endpoints import build_endpoint_description_strings
 
 from clarion.internal import Handler, InternalServer, health_routes, loop_check
+from clarion.metrics import METRICS
 from clarion.server import Deflate, ReactorUnsuitable, Server, StartupFailed
-from ws_gateway.asgi import application, gateway  # sets Django up
+from ws_gateway.asgi import application, gateway, lab_sockets  # sets Django up
 from ws_gateway.drain_requests import DrainRequests
 from ws_gateway.env import GatewayEnv, env
 from ws_gateway.gateway import Gateway
 from ws_gateway.health import ready_checks
+from ws_gateway.metrics import metrics_handler
 
 log = structlog.stdlib.get_logger("ws_gateway")
 
@@ -82,7 +84,9 @@ def endpoints(bind: str) -> list[str]:
 def routes(gateway: Gateway, server: Server) -> dict[str, Handler]:
     """What the internal port answers."""
     loop = {"loop": loop_check(server.shared.loop)}
+    health = health_routes(live=loop, ready={**ready_checks(gateway), **loop})
     return {
-        **health_routes(live=loop, ready={**ready_checks(gateway), **loop}),
+        **health,
+        METRICS: metrics_handler(gateway, server, lab_sockets),
         "POST /drain": DrainRequests(server).answer,
     }

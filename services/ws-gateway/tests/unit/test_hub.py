@@ -294,6 +294,23 @@ async def test_what_waits_is_written_in_batches(hub: Hub, monkeypatch: pytest.Mo
         assert max(map(len, member.written)) <= 2_000
 
 
+async def test_what_was_delivered_is_counted(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a batch, not per member; a large room's lag ends with the last member's write."""
+    members_a_turn(monkeypatch, 2)
+    members = connections(5)
+    for member in members:
+        await join(hub, "chat:x", member)
+    hub.fanout.dispatch(publications("chat:x", 1, 2, 3))
+    hub.fanout.dispatch(publications("chat:x", 4))
+    await wait_until_async(lambda: members[4].texts == [b"1", b"2", b"3", b"4"])
+    fanout_ = hub.fanout
+    assert (fanout_.deliveries, fanout_.writes) == (20, 10)
+    assert fanout_.written_bytes == sum(map(len, (frames for member in members for frames in member.written)))
+    assert (sum(fanout_.batches.counts), fanout_.batches.total) == (2, 4)
+    assert sum(fanout_.lag.counts) == 4  # two reads, and two batches that went on behind them
+    assert fanout_._since == {}
+
+
 async def test_a_flood_pauses_reading_and_resumes(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits behind a slice is bounded: over the bound Redis is read no further until it has shrunk."""
     members_a_turn(monkeypatch, 1)

@@ -133,7 +133,8 @@ class Client:
     # The server's side
 
     def start(self) -> None:
-        """Begin to wait for the connect command; called once the handshake has been answered."""
+        """Begin to wait for the connect command; called once the handshake has been answered, and always then."""
+        self._gateway.rules.counts.connection_opened(self._format.kind)
         if not self._is_gone:
             self._reschedule()
 
@@ -150,6 +151,7 @@ class Client:
     def take(self, raw: bytes) -> None:
         """Give the commands of a frame to the session; :meth:`run` does what it wants."""
         session, now = self.session, self._gateway.now()
+        self._gateway.rules.counts.received[self._format.kind[0]] += 1
         try:
             commands = self._format.codec.commands(raw)
         except FrameMalformed:
@@ -161,6 +163,7 @@ class Client:
     def closed(self, code: int) -> None:
         """Leave everything."""
         self._is_gone = True
+        self._gateway.rules.counts.connection_closed(self._format.kind)
         self._connection.unschedule(self)
         if self._is_known:
             self._gateway.clients.remove(self)
@@ -364,6 +367,7 @@ class Client:
             try:
                 message = publication(effect.data, info=self._author(effect.channel))
                 await self._gateway.layer.publication_send(effect.channel, message)
+                self._gateway.rules.counts.published += 1
             except ClarionError as exc:
                 failure = exc
             except Exception:
@@ -371,6 +375,7 @@ class Client:
                 failure = ClarionError()
             finally:
                 waiting.popleft()
+            self._gateway.rules.counts.unpublished += failure is not None
             self.session.published(effect, failure)
             self.run()
 

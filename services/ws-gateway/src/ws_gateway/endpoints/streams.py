@@ -56,6 +56,7 @@ class _StreamEndpoint:
         origin = origin_of(scope, self._gateway.origins)
         if origin is Origin.FOREIGN:
             log.warning("connection.refused", error="origin", origin=header_of(scope, b"origin"))
+            self._gateway.rules.counts.refused["origin"] += 1
             await answer_problem(scope, send, 403, "this Origin is not allowed")
         elif scope["method"] == "OPTIONS":
             await send({"type": "http.response.start", "status": 204, "headers": preflight_headers(scope, origin)})
@@ -88,6 +89,7 @@ class _StreamEndpoint:
         headers = [(b"content-type", self.content_type), *_HEADERS, *cors_headers(scope, origin)]
         await send({"type": "http.response.start", "status": 200, "headers": headers, "clarion.session": client})
         # No await from here on: the client cannot be lost in between.
+        client.start()
         if client.is_gone:
             return
         self._gateway.clients.session_open(client)

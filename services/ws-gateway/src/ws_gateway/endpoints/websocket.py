@@ -38,6 +38,7 @@ class WebSocketEndpoint:
         if origin is Origin.FOREIGN:
             # After an accept: a browser cannot tell a refused handshake from a broken network.
             log.warning("connection.refused", error="origin", origin=header_of(scope, b"origin"))
+            self._gateway.rules.counts.refused["origin"] += 1
             code = DisconnectCode.PERMISSION_DENIED
             await send({"type": "websocket.accept", "subprotocol": subprotocol})
             await send({"type": "websocket.close", "code": int(code), "reason": "this Origin is not allowed"})

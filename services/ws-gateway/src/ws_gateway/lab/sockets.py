@@ -38,7 +38,8 @@ class LabSockets:
         self._patterns = patterns
         self._origins = origins
         self._sockets_max = sockets_max
-        self._sockets = 0
+        self.sockets = 0
+        """Open now, from the handshake to the consumer's end."""
         self._lessons: Any = session_stack(URLRouter(list(patterns)))
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
@@ -48,14 +49,14 @@ class LabSockets:
             await refuse_handshake(scope, receive, send, 403, "this Origin is not allowed")
         elif not any(pattern.pattern.match(scope["path"].removeprefix("/")) for pattern in self._patterns):
             await refuse_handshake(scope, receive, send, 404)
-        elif self._sockets >= self._sockets_max:
+        elif self.sockets >= self._sockets_max:
             await _come_back(scope, send, TooManyRequests("the lab has as many sockets as it takes: try again later"))
         else:
-            self._sockets += 1
+            self.sockets += 1
             try:
                 await self._teach(scope, receive, send)
             finally:
-                self._sockets -= 1
+                self.sockets -= 1
 
     async def _teach(self, scope: Scope, receive: Any, send: Any) -> None:
         has_answered = False

@@ -34,11 +34,15 @@ class Format:
     """What a connection speaks.
 
     Attributes:
+        kind: the transport and the encoding, as metrics name them.
         codec: how commands and replies are encoded.
         plain: the same without compression; itself, where there is none.
     """
 
-    def __init__(self, codec: Codec, join: Join, frame: Framing, *, plain: Format | None = None) -> None:
+    def __init__(
+        self, transport: str, codec: Codec, join: Join, frame: Framing, *, plain: Format | None = None
+    ) -> None:
+        self.kind = (transport, codec.name)
         self.codec = codec
         self.plain = plain or self
         self._join = join
@@ -56,7 +60,7 @@ class Format:
         if deflate is None:
             return self
         if self._deflated is None:  # a process has one server
-            self._deflated = Format(self.codec, self._join, deflate.instead_of(self._frame), plain=self)
+            self._deflated = Format(self.kind[0], self.codec, self._join, deflate.instead_of(self._frame), plain=self)
         return self._deflated
 
     def frames(self, messages: list[bytes]) -> bytes:
@@ -192,9 +196,9 @@ def _prefixed(messages: list[bytes]) -> bytes:
     return b"".join(varint(len(message)) + message for message in messages)
 
 
-WEBSOCKET_JSON: Final = Format(JSON_CODEC, _lines, text_frame)
-WEBSOCKET_PROTOBUF: Final = Format(PROTOBUF_CODEC, _prefixed, binary_frame)
-HTTP_STREAM: Final = Format(JSON_CODEC, _ended_lines, chunk)
-HTTP_STREAM_UNCHUNKED: Final = Format(JSON_CODEC, _ended_lines, bytes)
-SSE: Final = Format(JSON_CODEC, _event, chunk)
-SSE_UNCHUNKED: Final = Format(JSON_CODEC, _event, bytes)
+WEBSOCKET_JSON: Final = Format("websocket", JSON_CODEC, _lines, text_frame)
+WEBSOCKET_PROTOBUF: Final = Format("websocket", PROTOBUF_CODEC, _prefixed, binary_frame)
+HTTP_STREAM: Final = Format("http_stream", JSON_CODEC, _ended_lines, chunk)
+HTTP_STREAM_UNCHUNKED: Final = Format("http_stream", JSON_CODEC, _ended_lines, bytes)
+SSE: Final = Format("sse", JSON_CODEC, _event, chunk)
+SSE_UNCHUNKED: Final = Format("sse", JSON_CODEC, _event, bytes)

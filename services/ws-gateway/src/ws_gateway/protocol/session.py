@@ -20,6 +20,7 @@ from clarion.codes import DisconnectCode, UnsubscribeCode
 from clarion.errors import ClarionError, MethodNotFound, TooManyRequests
 from clarion.namespaces import ClarionConfig
 from clarion.tokens import TokenVerifier
+from ws_gateway.counts import Counts, count
 from ws_gateway.protocol import connecting, reading, subscribing, verifying
 from ws_gateway.protocol.commands import (
     Command,
@@ -62,9 +63,10 @@ class Rules:
     Attributes:
         wall: seconds since 1970, for tokens; a session's own clock only has to be steady.
         connections_of: connections that a user has here now.
+        counts: what all of them count.
     """
 
-    __slots__ = ("config", "connections_of", "methods", "node", "verifier", "version", "wall")
+    __slots__ = ("config", "connections_of", "counts", "methods", "node", "verifier", "version", "wall")
 
     def __init__(
         self,
@@ -84,6 +86,7 @@ class Rules:
         self.methods = methods
         self.wall = wall
         self.connections_of = connections_of
+        self.counts = Counts()
 
 
 class Session:
@@ -187,6 +190,7 @@ class Session:
         """End the connection with a code of the server API's caller."""
         if not self.is_closed:
             self.is_closed = True
+            count(self.rules.counts.disconnects, code)
             self._outs.append(Close(code, reason, is_terminal))
 
     # What a client says
@@ -200,6 +204,7 @@ class Session:
         request = request_of(command)
         if request is None and not command.id:
             return  # a pong
+        self.rules.counts.commands[type(request)] += 1
         if not self._is_allowed(now):
             self._refuse(command)
         elif not command.id and type(request) is not SendRequest:
@@ -231,6 +236,7 @@ class Session:
         if self.is_closed:
             return
         self._errors += 1
+        count(self.rules.counts.errors, exc.code)
         self._outs.append(
             Reply(id=id, error=Error(code=int(exc.protocol_code), message=exc.detail, temporary=exc.temporary))
         )
