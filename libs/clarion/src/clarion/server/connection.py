@@ -44,6 +44,7 @@ class Connection(Writer):
 
     def __init__(self, shared: Shared, client: tuple[str, int] | None) -> None:
         super().__init__(shared)
+        shared.remembered += 1
         self.client = client
         self.due = 0
         self.access: Callable[[str], object] | None = None  # writes a line of the access log
@@ -51,6 +52,9 @@ class Connection(Writer):
         self._session: StreamSession | None = None
         self._ended = False  # session and driver know, or will know from the event loop
         self._opened_at = shared.wheel.now
+
+    def __del__(self) -> None:
+        self._shared.remembered -= 1
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         """Say goodbye; what was written before goes out before it.

@@ -32,6 +32,7 @@ class Shared:
         sockets: every WebSocket from its request to its end, refused ones excepted, and every HTTP stream. The server
             counts, not middleware: that one returns when a session detaches (trap 42).
         applications: the runs that have not returned.
+        remembered: connections in the memory, ended ones too.
         lost: connections that the server has given up, by reason.
         refusals: handshakes that were not answered with 101 (HTTP streams: not begun), by reason.
     """
@@ -53,5 +54,11 @@ class Shared:
     deflate: Deflate | None = None
     sockets: set[Connection] = field(default_factory=set)
     applications: set[Application] = field(default_factory=set)
+    remembered: int = 0
     lost: Counter[Lost] = field(default_factory=Counter)
     refusals: Counter[Refusal] = field(default_factory=Counter)
+
+    @property
+    def undead(self) -> int:
+        """Connections that are not open and still in the memory: a few under way, or held by somebody, or garbage."""
+        return self.remembered - len(self.sockets)

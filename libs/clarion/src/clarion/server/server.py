@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import inspect
 import logging
 import signal
@@ -24,6 +23,7 @@ from websockets.frames import CloseCode
 from clarion.server import listening, transports
 from clarion.server.asgi import Application
 from clarion.server.budget import Budget
+from clarion.server.collector import Collector
 from clarion.server.deflate import Deflate
 from clarion.server.doorway import Doorway
 from clarion.server.drain import Drain, DrainUnderWay
@@ -135,6 +135,7 @@ class Server(DaphneServer):
             deflate=deflate,
         )
         self._drain = Drain(self, wait_s=drain_wait_s, over_s=drain_s, grace_s=drain_grace_s)
+        self.collector = Collector(self.shared)
         # Two lines: a health check does not wait behind four thousand handshakes.
         self.websocket_door = Doorway(self.shared.loop)
         self.http_door = Doorway(self.shared.loop)
@@ -166,7 +167,7 @@ class Server(DaphneServer):
         if self.abort_start:
             return
         self.shared.wheel.start(loop)
-        reactor.callWhenRunning(_freeze)
+        reactor.callWhenRunning(self.collector.start, loop)
         if self.ready_callable:
             self.ready_callable()
         if self.signal_handlers:
@@ -385,12 +386,6 @@ class Server(DaphneServer):
     def log_action(self, protocol: Any, action: str, details: dict[str, Any]) -> None:
         """Write a line of the access log, without the query string: a token may stand there."""
         super().log_action(protocol, action, details | {"path": details["path"].partition("?")[0]})
-
-
-def _freeze() -> None:
-    """Take what start-up made out of the garbage collector's rounds: they pause the loop (trap 12)."""
-    gc.collect()
-    gc.freeze()
 
 
 def _limit(seconds: float | None) -> float | None:

@@ -133,6 +133,8 @@ def session_of(connection: Any, query: Query) -> Any:
             return Counter(name)
         case "silent":
             return Silent(connection)
+        case "cycle":
+            return Cyclic(connection)
     return Recorder(connection, name)
 
 
@@ -160,6 +162,17 @@ class Counter:
 
     def closed(self, code: int) -> None:
         JOURNAL[self.name].append(["closed", code, []])
+
+
+class Cyclic:
+    """A session of user code that leaves a cycle and 20 KB behind."""
+
+    def __init__(self, connection: Any) -> None:
+        self.connection, self.myself, self.data = connection, self, b"%d" % id(self) * 1_500
+
+    def received(self, message: str | bytes) -> None: ...
+
+    def closed(self, code: int) -> None: ...
 
 
 class Silent:

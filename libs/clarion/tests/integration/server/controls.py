@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from apps import BUSY, GATES, JOURNAL, LATE, MARKERS, SESSIONS, TASKS, TURN, Recorder, framed
+from apps import BUSY, GATES, JOURNAL, LATE, MARKERS, SESSIONS, TASKS, TURN, Marker, Recorder, framed
 
 OPERATIONS: dict[str, Callable[..., Any]] = {}
 
@@ -225,6 +225,48 @@ def objects(collect: bool = True) -> dict[str, int]:
         gc.collect()
     found = Counter(f"{type(item).__module__}.{type(item).__qualname__}" for item in gc.get_objects())
     return {"": sum(found.values()), **found}
+
+
+KEPT: list[Any] = []
+FULL_COLLECTIONS: list[int] = []
+
+
+def _note_collection(phase: str, info: dict[str, int]) -> None:
+    if phase == "stop" and info["generation"] == 2:
+        FULL_COLLECTIONS.append(info["collected"])
+
+
+gc.callbacks.append(_note_collection)
+
+
+@operation
+def collections() -> dict[str, int]:
+    """What the collector has done since the start, and what it has found by now."""
+    shared = running_server().shared
+    return {
+        "thaws": running_server().collector.thaws,
+        "full": len(FULL_COLLECTIONS),
+        "frozen": gc.get_freeze_count(),
+        "markers": len(MARKERS),
+        "undead": shared.undead,
+    }
+
+
+@operation
+def grow(lists: int, cycles: int = 0) -> None:
+    """Keep more objects: lists, and cycles that each hold a marker."""
+    KEPT.extend([[] for _ in range(lists)])
+    for _ in range(cycles):
+        marker = Marker()
+        marker.cycle = [marker]  # type: ignore[attr-defined]
+        MARKERS.add(marker)
+        KEPT.append(marker)
+
+
+@operation
+def shrink() -> None:
+    """Let go of all that."""
+    KEPT.clear()
 
 
 @operation
