@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -22,7 +23,8 @@ def child_start(
 ) -> subprocess.Popen[bytes]:
     """Start a program in a session of its own; stdout and stderr are appended to ``log``.
 
-    On Linux the kernel ends it when the thread that started it ends, so that a killed test run leaves nothing.
+    On Linux the kernel ends it when the main thread that started it ends, so that a killed test run leaves nothing. Not
+    so from another thread: the kernel would take the end of that for the end of the run.
     """
     with log.open("ab") as output:
         return subprocess.Popen(
@@ -49,7 +51,8 @@ def child_stop(child: subprocess.Popen[bytes], *, deadline_s: float = 20, hard: 
 
 
 def _before_exec(uid_gid: tuple[int, int] | None) -> Callable[[], None]:
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    is_main = threading.current_thread() is threading.main_thread()
+    libc = ctypes.CDLL(None) if sys.platform == "linux" and is_main else None
 
     def before_exec() -> None:
         if uid_gid:
