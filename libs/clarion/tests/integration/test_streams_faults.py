@@ -18,7 +18,7 @@ from clarion.layers import ClarionChannelLayer
 from clarion.namespaces import ClarionConfig, config_parse
 from clarion.publisher import Publisher
 from clarion.streams import Streams
-from tests.support.redis_server import RedisServer, redis_program
+from tests.support.redis_server import RedisServer
 from tests.support.redis_server import redis_server as running_redis
 from tests.support.waiting import wait_until
 
@@ -247,38 +247,6 @@ async def test_shards_hold_what_channels_redis_says() -> None:
         await layer.flush()
         await streams.close()
         publisher.close()
-
-
-@pytest.mark.parametrize("major", [7, 8])
-async def test_scripts_run_on_redis(major: int) -> None:
-    """Every script, on each major version that is supported."""
-    program = redis_program(major)
-    if program is None:
-        pytest.skip(f"no Redis {major} on this machine; name one in REDIS_SERVERS")
-    with running_redis(program=program) as server, server.client() as client:
-        for serializer_format in ("msgpack", "json"):
-            layer = ClarionChannelLayer([server.url], config=CONFIG, serializer_format=serializer_format)
-            streams = Streams([server.url], config=CONFIG, decode=layer.deserialize)
-            told = [await layer.publish("kept:a", {"n": number, "e": [{}, []]}) for number in range(3)]
-            keyed = [await layer.publish("kept:a", 3, idempotency_key="k") for _ in range(2)]
-            assert [published.offset for published in told + keyed] == [1, 2, 3, 4, 4]
-            assert await layer.publish("plain:a", 1, idempotency_key="k") == await layer.publish(
-                "plain:a", 1, idempotency_key="k"
-            )
-            found = await streams.read("kept:a", since=1, limit=2)
-            assert [item.data for item in found.publications] == [{"n": number, "e": [{}, []]} for number in (1, 2)]
-            assert [item.offset for item in (await streams.read("kept:a", since=3, reverse=True)).publications] == [
-                2,
-                1,
-            ]
-            lower_offset(client)
-            assert (await layer.publish("kept:a", 1)).offset == 1
-            assert (await streams.positions(["kept:a"]))["kept:a"].epoch != told[0].epoch
-            await streams.remove("kept:a")
-            assert (await streams.read("kept:a")).publications == []
-            await streams.close()
-            await layer.flush()
-            client.flushall()
 
 
 async def test_a_redis_that_is_away_is_an_error(redis_server: RedisServer, streams: Streams) -> None:
