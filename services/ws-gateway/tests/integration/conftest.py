@@ -74,7 +74,7 @@ class GatewayProcess:
         self.port, self.internal_port = free_port(), free_port()
         self.prefix = prefix
         (folder / "clarion.toml").write_text(config)
-        self.publisher = Publisher([redis_url], prefix=prefix, config=folder / "clarion.toml")
+        self.publisher = Publisher(redis_url.split(","), prefix=prefix, config=folder / "clarion.toml")
         self.env = {
             **os.environ,
             "CLARION_ENVIRONMENT": "development",

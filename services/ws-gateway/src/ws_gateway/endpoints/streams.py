@@ -15,7 +15,7 @@ import structlog
 
 from clarion.server import HttpStream
 from ws_gateway.credentials import has_session_cookie, header_of, query_of
-from ws_gateway.endpoints.bodies import BodyTooLarge, ClientGone, body_of
+from ws_gateway.endpoints.bodies import BodyTooLarge, ClientGone, body_of, bounded
 from ws_gateway.endpoints.client import Client
 from ws_gateway.endpoints.origins import Origin, cors_headers, origin_of, preflight_headers
 from ws_gateway.problems import answer_problem
@@ -51,6 +51,7 @@ class _StreamEndpoint:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
+        self._max_bytes = gateway.config.limits.connection_frame_bytes
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         origin = origin_of(scope, self._gateway.origins)
@@ -113,7 +114,7 @@ class HttpStreamEndpoint(_StreamEndpoint):
 
     async def first_commands(self, scope: Scope, receive: Any) -> bytes:
         """See :class:`_StreamEndpoint`."""
-        return await body_of(receive, self._gateway.config.limits.connection_frame_bytes)
+        return await body_of(receive, self._max_bytes)
 
     def format(self, *, is_chunked: bool) -> Format:
         """See :class:`_StreamEndpoint`."""
@@ -128,7 +129,7 @@ class SseEndpoint(_StreamEndpoint):
 
     async def first_commands(self, scope: Scope, receive: Any) -> bytes:
         """See :class:`_StreamEndpoint`."""
-        return query_of(scope).get("cf_connect", "").encode("utf-8", "replace")
+        return bounded(query_of(scope).get("cf_connect", "").encode("utf-8", "replace"), self._max_bytes)
 
     def format(self, *, is_chunked: bool) -> Format:
         """See :class:`_StreamEndpoint`."""
