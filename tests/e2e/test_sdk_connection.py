@@ -13,11 +13,12 @@ from tests.support.waiting import wait_until
 
 
 def test_sdk_connects_as_who_its_token_says(clients: Clients, variant: Variant, name: str) -> None:
-    """The token's user and info are the connection's."""
-    client = clients.open(variant, token=token(name, info={"role": "admin"}))
+    """The token's user and info are the connection's, its meta the application's."""
+    client = clients.open(variant, token=token(name, info={"role": "admin"}, meta={"plan": ["pro"]}))
     connected = client.connect()
     said = client.call("rpc", method="sdk.whoami", data={})
     assert (said["user"], said["info"], said["client"]) == (name, {"role": "admin"}, connected["id"])
+    assert said["meta"] == {"plan": ["pro"]}
 
 
 def test_sdk_fetches_its_first_token(clients: Clients, variant: Variant, name: str) -> None:
