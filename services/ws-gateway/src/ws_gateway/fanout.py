@@ -126,7 +126,7 @@ class Fanout:
         """Deliver all messages of one read: once a read, then once a channel."""
         if not self._jobs:
             self._left = TURN_COST
-        self._read_at = perf_counter()
+        self._read_at, left = perf_counter(), self._left
         groups = self._groups
         for name, payloads in messages.items():
             group = groups.get(name)
@@ -139,7 +139,8 @@ class Fanout:
                 events = self._admit(group, group.stream, events)
             if events:
                 self.deliver(group, events, sum(map(len, payloads)))
-        self.lag.observe(perf_counter() - self._read_at)
+        if self._left != left:  # else all of it waits, and is timed when it is written
+            self.lag.observe(perf_counter() - self._read_at)
         self._read_at = 0.0
 
     def _events(self, payloads: list[bytes]) -> list[Event]:
@@ -235,7 +236,13 @@ class Fanout:
         """Write for what is left of this turn, and go on in the next one."""
         jobs = self._jobs
         while jobs and self._left > 0:
-            if self._write_slice(jobs[0]):
+            try:
+                has_more = self._write_slice(jobs[0])
+            except Exception:  # a defect; one channel's must not silence all others
+                log.exception("fanout.failed", channel=jobs[0].group.channel)
+                has_more = False
+                self._drop(jobs[0].group)
+            if has_more:
                 jobs.rotate(-1)  # others first
             else:
                 jobs.popleft()
@@ -281,8 +288,17 @@ class Fanout:
             group.waiting_bytes = 0
         self._count_waiting(group.waiting_bytes - size)
         job.began = self._since[group] if group.waiting else self._since.pop(group)
+        self._left -= WRITE_COST  # to encode takes about as long as a write
         job.rounds, job.number = self._rounds(group, events), 0
         return True
+
+    def _drop(self, group: Group) -> None:
+        """Forget what is being written to a group, and what waits behind it."""
+        group.writing = False
+        self._since.pop(group, None)
+        self._count_waiting(-group.waiting_bytes)
+        group.waiting, group.waiting_bytes = None, 0
+        self._give_up(group)
 
     # What waits
 

@@ -307,8 +307,31 @@ async def test_what_was_delivered_is_counted(hub: Hub, monkeypatch: pytest.Monke
     assert (fanout_.deliveries, fanout_.writes) == (20, 10)
     assert fanout_.written_bytes == sum(map(len, (frames for member in members for frames in member.written)))
     assert (sum(fanout_.batches.counts), fanout_.batches.total) == (2, 4)
-    assert sum(fanout_.lag.counts) == 4  # two reads, and two batches that went on behind them
+    assert sum(fanout_.lag.counts) == 3  # a read of which some was written at once, and both batches at their end
     assert fanout_._since == {}
+
+
+async def test_a_defect_of_one_channel_stops_no_other(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a write raises is logged; its channel goes on with the next message, the others at once."""
+    members_a_turn(monkeypatch, 2)
+    bad, good = connections(5), connections(5)
+    for channel, members in (("chat:bad", bad), ("chat:good", good)):
+        for member in members:
+            await join(hub, channel, member)
+    raising = hub._group("chat:bad")
+    assert raising is not None
+    write = raising.members[bad[3]]
+
+    def fails(_frames: bytes) -> None:
+        raising.members[bad[3]] = write
+        raise RuntimeError("a defect")
+
+    raising.members[bad[3]] = fails
+    hub.fanout.dispatch({**publications("chat:bad", 1), **publications("chat:good", 2)})
+    await wait_until_async(lambda: good[4].texts == [b"2"])
+    hub.fanout.dispatch(publications("chat:bad", 3))
+    await wait_until_async(lambda: bad[4].texts == [b"3"])
+    assert bad[0].texts == [b"1", b"3"]
 
 
 async def test_a_flood_pauses_reading_and_resumes(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

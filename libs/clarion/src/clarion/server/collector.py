@@ -95,7 +95,8 @@ class Collector:
         gc.freeze()
         self.thaws += 1
         # Who makes no cycles that grow old is not looked through as often.
-        is_futile = found <= frozen // FUTILE_PART and self._shared.undead > undead // 2
+        still_undead = self._shared.undead > undead // 2 or not undead
+        is_futile = found <= frozen // FUTILE_PART and still_undead
         self._patience = min(PATIENCE_MAX, self._patience * 2) if is_futile else 1
         self._settle()
         took_ms = (time.perf_counter() - began) * 1000

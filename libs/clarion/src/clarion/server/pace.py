@@ -22,7 +22,12 @@ TOLD_IN_A_TURN: Final = 50  # each leaves its groups and is logged: about 10 ms
 ANSWERS_S: Final = 5.0
 """How long a connection whose turn it is may take over answers that it still owes."""
 
+ASKED_IN_A_TURN: Final = 500
+"""So many of those that still owe something are asked in one turn of the loop: to ask is cheap, to tell is not."""
+
 SETTLE_S: Final = 0.2
+SETTLE_AGAIN_S: Final = 1.0
+"""A hook that did not answer in time is asked again after so long: each turn would else take as much."""
 
 
 class Pace:
@@ -39,10 +44,11 @@ class Pace:
     ) -> None:
         self.is_hurried = False
         self._waiting = deque(connections)
-        self._owing: list[tuple[float, Connection]] = []  # with the time at which the patience with them ends
+        self._owing: deque[tuple[float, Connection]] = deque()  # with the time at which the patience with them ends
         self._count = len(connections)
         self._per_s = max(float(FEW_PER_S), self._count / max(over_s, TURN_S))
         self._settle = settle
+        self._settle_at = 0.0
 
     @property
     def lasts_s(self) -> float:
@@ -70,19 +76,27 @@ class Pace:
         return min(wanted - told, TOLD_IN_A_TURN)
 
     async def _settle_all(self) -> None:
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._settle_at:
+            return
         try:
             async with asyncio.timeout(SETTLE_S):
                 for settle in self._settle:
                     await settle()
         except Exception as exc:  # noqa: BLE001 - a hook's boundary: the clients are to be told, whatever it does
-            self._settle = ()  # it would cost every turn as much
+            self._settle_at = loop.time() + SETTLE_AGAIN_S
             log.warning("clients are told without waiting for what is on its way to them: %r", exc)
 
     def _tell(self, due: int, now: float) -> None:
-        owing = self._owing
-        self._owing = [
-            (until, connection) for until, connection in owing if not _told(connection, is_last=now >= until)
-        ]
+        may_tell = TOLD_IN_A_TURN - due  # a room that falls silent may let thousands go at once
+        for _ in range(min(len(self._owing), ASKED_IN_A_TURN)):
+            if may_tell <= 0:
+                break
+            until, connection = self._owing.popleft()
+            if _told(connection, is_last=now >= until):
+                may_tell -= 1
+            else:
+                self._owing.append((until, connection))
         for _ in range(due):
             connection = self._waiting.popleft()
             if not _told(connection, is_last=False):
