@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -111,8 +111,8 @@ class Tree:
         assert (done.returncode, done.stderr) == (0, ""), done.stderr
         return Manifests(path, list(yaml.safe_load_all(done.stdout)))
 
-    def with_components(self, *components: str) -> Manifests:
-        """Render the base with some components, as an overlay of somebody else would."""
+    def with_components(self, *components: str, patches: Sequence[Object] = ()) -> Manifests:
+        """Render the base with some components and patches, as an overlay of somebody else would."""
         name = f"overlays/with-{len(components)}-{components[0]}"
         folder = self._folder / "k8s" / name
         folder.mkdir()
@@ -122,6 +122,7 @@ class Tree:
             "namespace": "elsewhere",
             "resources": ["../../base"],
             "components": [f"../../components/{component}" for component in components],
+            "patches": list(patches),
             "configMapGenerator": [
                 {
                     "name": "clarion-env",

@@ -217,6 +217,17 @@ def test_gateways_hold_what_their_memory_is_for(manifests: Manifests) -> None:
     assert _bytes(gateway.spec["resources"]["limits"]["memory"]) >= sockets * 9 * 1024 + waiting + 100 * 2**20
 
 
+def test_redis_holds_what_its_memory_is_for(local: Manifests) -> None:
+    """Its data, a copy while the log is rewritten, and what waits for every gateway that falls behind."""
+    redis = local.server("redis")
+    maximum = redis.spec["args"][redis.spec["args"].index("--maxmemory") + 1]
+    conf = (ROOT / "deploy" / "redis" / "redis.conf").read_text()
+    (behind,) = re.findall(r"^client-output-buffer-limit pubsub \d+mb (\d+)mb", conf, re.MULTILINE)
+    gateways = local.find("HorizontalPodAutoscaler", "ws-gateway")["spec"]["maxReplicas"]
+    needed = 2 * int(maximum.removesuffix("mb")) + gateways * int(behind) + 256
+    assert _bytes(redis.spec["resources"]["limits"]["memory"]) >= needed * 2**20
+
+
 def test_production_has_three_gateways_over_zones(production: Manifests) -> None:
     """One may leave while another is down; spread over nodes and zones; before others when a node goes."""
     gateways = production.find("Deployment", "ws-gateway")
