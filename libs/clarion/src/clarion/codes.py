@@ -106,7 +106,7 @@ class CloseCode(IntEnum):
 class RoomCloseCode(IntEnum):
     """Close codes of the plain rooms ``/ws/<channel>/``, beside 1009 and 1012 of :class:`CloseCode`.
 
-    A client comes back after 4408 and 4410 (and 1012, and a lost connection); it stops on the others, since the
+    A client comes back after 4408, 4410 and 4429 (and 1012, and a lost connection); it stops on the others, since the
     same call would be refused again.
     """
 
@@ -116,3 +116,4 @@ class RoomCloseCode(IntEnum):
     NAMESPACE_UNKNOWN = 4404
     SLOW = 4408
     POSITION_LOST = 4410  # its place in the history is gone: reload, then join without ``since``
+    FLOOD = 4429  # it sent too much: come back after a wait

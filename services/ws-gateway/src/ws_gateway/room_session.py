@@ -14,6 +14,7 @@ from clarion.publications import publication
 from clarion.server import Connection, text_frame
 from clarion.values import json_decode, json_encode, publication_check
 from ws_gateway.access import Admission
+from ws_gateway.allowance import REFUSED_MAX, allowance_left
 from ws_gateway.counts import ROOM, count
 from ws_gateway.room_query import RoomQuery
 from ws_gateway.wires import PLAIN, room_wire
@@ -33,7 +34,10 @@ LARGE_BYTES: Final = 131_072
 class RoomSession:
     """A detached session of the server: it holds no task while nothing is under way."""
 
-    __slots__ = ("_admission", "_author", "_connection", "_gateway", "_is_closed", "_publishing", "_wire", "write")
+    __slots__ = (
+        "_admission", "_allowance", "_allowed_at", "_author", "_connection", "_gateway", "_is_closed", "_publishing",
+        "_wire", "write",
+    )  # fmt: skip
 
     def __init__(self, gateway: Gateway, connection: Connection, admission: Admission) -> None:
         self.write = connection.write  # the hub's way in: no call of ours between it and the socket
@@ -45,6 +49,8 @@ class RoomSession:
         # Made with the first frame: most clients only listen.
         self._publishing: deque[Any] | None = None
         self._author: dict[str, str] | None = None
+        self._allowance: float | None = None
+        self._allowed_at = 0.0
 
     def start(self, query: RoomQuery, recovered: Recovered | None, deflate: Deflate | None = None) -> None:
         """Make the client a member, unless it is gone already; called once the handshake has been answered, always.
@@ -78,6 +84,7 @@ class RoomSession:
             self._close(CloseCode.TOO_BIG, f"a frame has at most {most} bytes")
             return
         try:
+            self._allow()
             if isinstance(message, bytes):
                 raise DataInvalid("a frame is JSON text, not binary")
             self._publish(json_decode(raw))
@@ -109,6 +116,21 @@ class RoomSession:
         if epoch:  # it has a history, and Redis has said where that stands
             hello["offset"], hello["epoch"] = offset, epoch
         return hello
+
+    def _allow(self) -> None:
+        """Count a frame.
+
+        Raises:
+            TooManyRequests: say so first; who goes on all the same is sent away.
+        """
+        now, limits = self._gateway.now(), self._gateway.config.limits
+        left = float(limits.commands_burst) if self._allowance is None else self._allowance
+        self._allowance = allowance_left(left, now - self._allowed_at, limits)
+        self._allowed_at = now
+        if self._allowance < -REFUSED_MAX:
+            self._close(RoomCloseCode.FLOOD, "too many frames: come back later")
+        if self._allowance < 0:
+            raise TooManyRequests
 
     def _publish(self, data: Any) -> None:
         publication_check(data, self._gateway.config.limits.publication_bytes)

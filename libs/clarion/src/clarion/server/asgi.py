@@ -230,7 +230,7 @@ class Application:
     def received(self, message: str | bytes) -> None:
         """Put a message into the inbox; a full one stops the reading."""
         key = "text" if isinstance(message, str) else "bytes"
-        self._inbox.put({"type": "websocket.receive", key: message})
+        self._inbox.put({"type": "websocket.receive", key: message}, len(message))
         if self._inbox.is_full:
             self._socket.stop_reading()
 

@@ -45,6 +45,7 @@ log = logging.getLogger("clarion.server")
 reactor: Any = twisted_reactor  # its annotations are those of interfaces, not of the object
 
 DAY_S = 86400
+MAX_INBOUND_BYTES = 2**20  # what may wait for one application
 SPARE_FILES = 128  # descriptors that are not clients: databases, Redis, logs
 
 _DAPHNES_OPTIONS = inspect.signature(DaphneServer.__init__)
@@ -60,7 +61,8 @@ class Server(DaphneServer):
         max_queued_bytes: what may wait for one socket; beyond it the connection is given up.
         max_large_bytes: what may wait for one socket of replies that it has asked for (``Connection.write_large``).
         max_process_queued_bytes: both, for all sockets together.
-        max_inbound: messages that may wait for an ASGI application before its socket is not read any more.
+        max_inbound: messages that may wait for an ASGI application before its socket is not read any more (nor is it
+            while a megabyte waits).
         deflate: compress messages for clients that offer permessage-deflate; None: do not.
         drain_wait_s: how long new connections are still accepted after SIGTERM, until the balancer knows.
         drain_s: over which clients are told that they have to go, at a pace (fewer than 100 a second need less time).
@@ -282,7 +284,7 @@ class Server(DaphneServer):
             socket.access("connecting")
         if agreement is not None:
             scope["extensions"]["clarion.deflate"] = shared.deflate
-        inbox = Inbox(shared.loop, shared.max_inbound)
+        inbox = Inbox(shared.loop, shared.max_inbound, MAX_INBOUND_BYTES)
         application = Application(shared, socket, answer, scope["subprotocols"], inbox, agreement)
         application.start(self.application, scope)
 

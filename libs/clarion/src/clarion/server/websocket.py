@@ -31,6 +31,8 @@ SLICE_BYTES = 4096
 FRAMES_PER_TURN = 128
 INFLATED_AS_FRAME = 8192  # bytes of an inflated message that count as a frame: a kilobyte can hold a megabyte (trap 53)
 MAX_EARLY_BYTES = 65536
+CONTROLS_PER_S = 100  # pings and pongs of one peer in the long run; a library sends one in some seconds
+CONTROLS_BURST = 10_000
 
 
 class WebSocketDriver(Driver, Protocol):
@@ -51,6 +53,7 @@ class WebSocket(Connection):
     """
 
     __slots__ = (
+        "_controls_s",
         "_fragments",
         "_heard",
         "_held",
@@ -69,6 +72,7 @@ class WebSocket(Connection):
         self._attach(transport)
         self._protocol: ServerProtocol | None = None
         self._fragments: Fragments | None = None
+        self._controls_s = 0.0  # until when the control frames that came are as many as may come
         # Bytes that wait to be parsed: for the application's answer, for their turn, or for its inbox. None: parse
         # at once. Frames behind the request are not parsed before the 101, or a PING's pong would precede it and
         # a Close would make the answer impossible (trap 14).
@@ -313,7 +317,20 @@ class WebSocket(Connection):
                 self._fragments = Fragments(frame)
                 return None
             return decoded(frame.data) if opcode is Opcode.TEXT else bytes(frame.data)
+        self._count_control()
         return None
+
+    def _count_control(self) -> None:
+        """Count a ping or pong: no session sees them, so nobody else can tell a flood.
+
+        Raises:
+            MessageInvalid: there are too many.
+        """
+        now = self._shared.wheel.now
+        self._controls_s = max(self._controls_s, now) + 1 / CONTROLS_PER_S
+        if self._controls_s - now > CONTROLS_BURST / CONTROLS_PER_S:
+            self._shared.lost[Lost.FLOOD] += 1
+            raise MessageInvalid(CloseCode.POLICY_VIOLATION, "too many control frames")
 
     # Held bytes
 

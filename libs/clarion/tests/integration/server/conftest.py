@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,6 +49,17 @@ def server(shared_server: ServerProcess) -> Iterator[ServerProcess]:
     while shared_server.clients:
         shared_server.clients.pop().close()
     shared_server.assert_no_fault(since)
+
+
+@pytest.fixture
+def many_files() -> Iterator[int]:
+    """Thousands of sockets in the test's own process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 6_000:
+        pytest.skip(f"this system allows {hard} open files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.fixture

@@ -166,6 +166,12 @@ class ServerProcess:
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         return pages * resource.getpagesize()
 
+    def cpu_ns(self) -> int:
+        """Return the CPU time that its threads have taken."""
+        return sum(
+            int(task.joinpath("schedstat").read_text().split()[0]) for task in Path(f"/proc/{self.pid}/task").iterdir()
+        )
+
     def signal(self, number: signal.Signals = signal.SIGTERM) -> None:
         self.process.send_signal(number)
 

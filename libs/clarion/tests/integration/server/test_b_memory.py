@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from tests.support.waiting import wait_until
 
 from .raw_client import RawClient, close
@@ -84,3 +86,22 @@ def test_closed_connection_leaves_no_cycle(start: Callable[..., ServerProcess], 
         wait_until(lambda: not grown(), 10)
     except AssertionError:
         raise AssertionError(f"kept by cycles: {grown()}") from None
+
+
+@pytest.mark.parametrize("size", [5_000, 60_000, 110_000])
+def test_memory_of_stalled_clients_is_given_back(
+    start: Callable[..., ServerProcess], name: str, many_files: int, size: int
+) -> None:
+    """Trap 32: what waited for a hundred clients goes back to the system when they are gone, beside some who stay."""
+    server = start()
+    names = [f"{name}{number}" for number in range(100)]
+    clients = [server.dial(receive_buffer=4096).open(f"/ws/detach?name={one}") for one in names]
+    before = server.memory_bytes()
+    for one in names:
+        server.control("fill", name=one, size=size, queued=900_000)
+    grown = server.memory_bytes() - before
+    assert grown > 40_000_000
+    for number, client in enumerate(clients):
+        if number % 10:
+            client.reset()
+    wait_until(lambda: server.memory_bytes() - before < grown // 4, what=f"{grown} bytes are given back")

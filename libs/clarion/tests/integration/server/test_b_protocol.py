@@ -310,6 +310,32 @@ def test_pongs_count_against_the_limit(server: ServerProcess, name: str) -> None
         assert server.control("inspect", name=name)["queued_bytes"] <= 1_100_000
 
 
+def test_flood_of_pings_is_ended(start: Callable[..., ServerProcess], name: str) -> None:
+    """No session sees pings, so the server itself ends who sends them without end, though it reads the pongs: 1008."""
+    server = start()
+    client = server.open(f"/ws/detach?name={name}")
+    before, pongs = server.memory_bytes(), 0
+    for _ in range(200):
+        client.send(frame(Opcode.PING, b"p" * 100) * 100)
+        answers = [client.read_frame() for _ in range(100)]
+        pongs += 100
+        if any(answer is not None and answer.opcode == Opcode.CLOSE for answer in answers):
+            break
+    assert [answer.close_code for answer in answers if answer and answer.opcode == Opcode.CLOSE] == [1008]
+    assert 10_000 <= pongs <= 10_300
+    server.wait_for(name, "closed", 1008)
+    assert server.control("losses") == {"flood": 1}
+    assert server.memory_bytes() - before < 5_000_000
+
+
+def test_flood_of_pongs_is_ended(start: Callable[..., ServerProcess], name: str) -> None:
+    """Pongs that nobody asked for, too."""
+    server = start()
+    client = server.open(f"/ws/detach?name={name}")
+    pour(client, frame(Opcode.PONG, b"p" * 100) * 100, limit_bytes=3_000_000)
+    server.wait_for(name, "closed", 1008)
+
+
 @pytest.mark.parametrize("opcode", [Opcode.TEXT, Opcode.PING])
 def test_flood_of_small_frames_leaves_turns_to_others(
     start: Callable[..., ServerProcess], name: str, opcode: Opcode

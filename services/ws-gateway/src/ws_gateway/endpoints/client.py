@@ -158,7 +158,7 @@ class Client:
             session.close(DisconnectCode.BAD_REQUEST)
             return
         for command in commands:
-            session.command(command, now)
+            session.command(command, now, len(raw))
 
     def closed(self, code: int) -> None:
         """Leave everything."""

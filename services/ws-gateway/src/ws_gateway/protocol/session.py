@@ -20,6 +20,7 @@ from clarion.codes import DisconnectCode, UnsubscribeCode
 from clarion.errors import ClarionError, MethodNotFound, TooManyRequests
 from clarion.namespaces import ClarionConfig
 from clarion.tokens import TokenVerifier
+from ws_gateway.allowance import REFUSED_MAX, allowance_left
 from ws_gateway.counts import Counts, count
 from ws_gateway.protocol import connecting, reading, subscribing, verifying
 from ws_gateway.protocol.commands import (
@@ -48,8 +49,8 @@ log = structlog.stdlib.get_logger("ws_gateway.protocol")
 UNDER_WAY_MAX: Final = 64
 """Commands of one connection that may wait for an answer from elsewhere; over it they get error 111."""
 
-REFUSED_MAX: Final = 50
-"""Commands over the limit that get error 111; after that the client is sent away with 3013."""
+WAITING_BYTES_MAX: Final = 131_072
+"""Bytes of a frame whose commands may wait for another's answer; those of a larger one get error 111."""
 
 ERRORS_MAX: Final = 100
 """Errors in a row, without one good reply, after which a client is sent away with 3509."""
@@ -115,10 +116,10 @@ class Session:
     """
 
     __slots__ = (
-        "_allowance", "_allowed_at", "_errors", "_outs", "_under_way", "client", "connect_id", "due", "expires_at",
-        "first_ping", "has_origin", "info", "is_closed", "is_connected", "is_leaving", "key_failure", "may_use_cookie",
-        "meta", "now", "paging", "ping_due", "pong_due", "rules", "server_joins", "session", "started_at",
-        "subscriptions", "unwanted", "user", "waiting",
+        "_allowance", "_allowed_at", "_errors", "_outs", "_size", "_under_way", "client", "connect_id", "due",
+        "expires_at", "first_ping", "has_origin", "info", "is_closed", "is_connected", "is_leaving", "key_failure",
+        "may_use_cookie", "meta", "now", "paging", "ping_due", "pong_due", "rules", "server_joins", "session",
+        "started_at", "subscriptions", "unwanted", "user", "waiting",
     )  # fmt: skip
 
     def __init__(
@@ -157,6 +158,7 @@ class Session:
         self.due = now + rules.config.client.stale_close_delay
         self._outs: list[Out] = []
         self._under_way = 0
+        self._size = 0
         self._errors = 0
         self._allowance = float(rules.config.limits.commands_burst)
         self._allowed_at = now
@@ -195,9 +197,10 @@ class Session:
 
     # What a client says
 
-    def command(self, command: Command, now: float) -> None:
-        """Take one command of the client."""
+    def command(self, command: Command, now: float, size: int = 0) -> None:
+        """Take one command of the client, out of a frame of so many bytes."""
         self.now = now
+        self._size = size
         self.pong_due = 0.0  # whatever it says, it is alive
         if self.is_closed or self.is_leaving:
             return
@@ -221,6 +224,7 @@ class Session:
     def again(self, command: Command, now: float) -> None:
         """Take a command once more: what it waited for is there."""
         self.now = now
+        self._size = 0
         request = request_of(command)
         if self.is_closed or request is None:
             return
@@ -261,7 +265,8 @@ class Session:
         channel = getattr(request, "channel", "")
         waiting = self.waiting.get(channel if self.is_connected else "")
         if waiting is not None:
-            if len(waiting) < UNDER_WAY_MAX:
+            is_small = self._size <= WAITING_BYTES_MAX
+            if is_small and sum(map(len, self.waiting.values())) < UNDER_WAY_MAX:
                 waiting.append(command)
             else:
                 self.fail(command.id, TooManyRequests())
@@ -282,11 +287,7 @@ class Session:
                 self.fail(command.id, exc)
 
     def _is_allowed(self, now: float) -> bool:
-        limits = self.rules.config.limits
-        if not limits.commands_per_s:
-            return True
-        gained = (now - self._allowed_at) * limits.commands_per_s
-        self._allowance = min(float(limits.commands_burst), self._allowance + gained) - 1
+        self._allowance = allowance_left(self._allowance, now - self._allowed_at, self.rules.config.limits)
         self._allowed_at = now
         return self._allowance >= 0
 

@@ -10,6 +10,7 @@ import pytest
 from clarion.errors import ChannelLayerUnavailable
 from clarion.tokens import KeyNotHere, SubscriptionToken, subscription_token_make, token_make
 from tests.support.protocol_session import SECRET, Driver, config_of, token_of
+from ws_gateway.protocol.codec import JSON_CODEC
 from ws_gateway.protocol.effects import (
     Call,
     Close,
@@ -22,6 +23,7 @@ from ws_gateway.protocol.effects import (
     ReadPresence,
 )
 from ws_gateway.protocol.replies import ClientInfo, HistoryResult, SubscribeResult
+from ws_gateway.protocol.session import UNDER_WAY_MAX, WAITING_BYTES_MAX
 
 
 @pytest.fixture
@@ -579,3 +581,29 @@ def test_the_clock_of_tokens_is_the_wall(driver: Driver) -> None:
     token, expires_at = token_make(SECRET, "alice", ttl_s=100)
     assert expires_at - time.time() > 98
     assert driver.send(refresh={"token": token})[0]["refresh"]["ttl"] in (99, 100)
+
+
+# What waits
+
+
+def test_commands_that_wait_are_bounded_together(driver: Driver) -> None:
+    """Sixty-four over all channels whose subscribe is under way, and none out of a large frame: error 111."""
+    channels = ["kept:a", "kept:b"]
+    for channel in channels:
+        assert driver.send(subscribe={"channel": channel, "recover": True}) == []
+    said = [driver.send(history={"channel": channels[number % 2], "limit": 1}) for number in range(70)]
+    assert said[:UNDER_WAY_MAX] == [[]] * UNDER_WAY_MAX
+    assert [code_of(each) for each in said[UNDER_WAY_MAX:]] == [111] * 6
+
+
+def test_large_frames_do_not_wait(driver: Driver) -> None:
+    """Their commands get error 111 where they would have to; else they are done."""
+    driver.send(subscribe={"channel": "kept:a", "recover": True})
+    for size, waits in [(WAITING_BYTES_MAX, True), (WAITING_BYTES_MAX + 1, False)]:
+        [command] = JSON_CODEC.commands(b'{"id":77,"history":{"channel":"kept:a","limit":1}}')
+        driver.session.command(command, driver.now, size)
+        said = driver.said()
+        assert said == [] if waits else code_of(said) == 111
+    [command] = JSON_CODEC.commands(b'{"id":78,"ping":{}}')
+    driver.session.command(command, driver.now, WAITING_BYTES_MAX + 1)
+    assert [reply["id"] for reply in driver.said()] == [78]

@@ -18,6 +18,7 @@ const MEANING = {
   4404: "no such namespace",
   4408: "this page was too slow",
   4410: "messages were lost: reload",
+  4429: "this page sent too much",
 };
 
 /** Whether a close is final. */
