@@ -26,8 +26,22 @@ keep() {
     echo "secrets: made $file"
 }
 
+# room NAME: an empty file for what a rotation alone fills (docs/runbooks/secrets.md).
+room() {
+    local file=$folder/$1
+    if [ -e "$file" ]; then
+        echo "secrets: kept $file"
+        return
+    fi
+    : >"$file"
+    chmod 0444 "$file"
+    echo "secrets: made $file, empty"
+}
+
 keep secret_key "$(random)"
 keep token_secret "$(random)"
+room secret_key_fallbacks
+room token_secret_fallbacks
 keep postgres_password "$(random)"
 keep redis_password "$(random)"
 keep grafana_password "$(random)"

@@ -135,7 +135,7 @@ def test_profiles_are_complete(profile: str) -> None:
 
 
 def test_load_profile() -> None:
-    """The load profile's clients lose nothing while a gateway is killed, and its exit code says so."""
+    """The load profile's clients are served, lose nothing, and its exit code and last line say so."""
     env = {"LOAD_CLIENTS": "20", "LOAD_CHANNELS": "4", "LOAD_SECONDS": "15", "LOAD_OPEN_PER_S": "50"}
     with deployment(env=env) as running:
         running.env["CLARION_API_KEY"] = running.key

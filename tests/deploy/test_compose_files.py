@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import yaml
 
 from clarion.namespaces import config_load
+from clarion.server.drain import CANCEL_S, HOOK_S
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 FILES: Final = [ROOT / "docker-compose.yml", *sorted((ROOT / "deploy" / "compose").glob("*.yml"))]
@@ -49,3 +51,14 @@ def test_channels_of_compose_are_valid() -> None:
     assert chat.has_history
     assert chat.presence
     assert chat.force_recovery
+
+
+def test_gateway_has_the_time_to_drain() -> None:
+    """Docker kills after the grace: it is over the sum of the settings and of what the server adds."""
+    service = yaml.safe_load(FILES[0].read_text())["services"]["ws-gateway"]
+    source = (ROOT / "services" / "ws-gateway" / "src" / "ws_gateway" / "env.py").read_text()
+    defaults = dict(re.findall(r"drain_(wait_s|s|grace_s): float = Field\(default=([\d.]+)", source))
+    assert len(defaults) == 3
+    assert not [name for name in service["environment"] if name.startswith("CLARION_DRAIN_")]
+    takes_s = sum(map(float, defaults.values())) + HOOK_S + 3 * CANCEL_S
+    assert float(service["stop_grace_period"].removesuffix("s")) >= takes_s + 5

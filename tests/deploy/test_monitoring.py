@@ -7,17 +7,29 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
+import yaml
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 METRICS: Final = ROOT / "docs" / "reference" / "metrics.md"
+PROMETHEUS: Final = ROOT / "deploy" / "prometheus" / "prometheus.yml"
 RULES: Final = ROOT / "deploy" / "prometheus" / "rules.yml"
 DASHBOARDS: Final = sorted((ROOT / "deploy" / "grafana" / "dashboards").glob("*.json"))
 
+_INTERNAL_PORT: Final = re.compile(r"internal_port: int = Field\(default=(\d+)")
 _METRIC: Final = re.compile(r"\bclarion_[a-z_]+")
 _SUFFIX: Final = re.compile(r"_(?:total|bucket|sum|count)$")
+
+
+needs_promtool: Final = pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool on this machine")
+
+
+def promtool(*words: str, folder: Path) -> None:
+    """Run promtool in a folder; it finds nothing wrong."""
+    done = subprocess.run(["promtool", *words], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def expressions(dashboard: Path) -> list[str]:
@@ -39,6 +51,41 @@ def test_metrics_exist() -> None:
     assert named - shown == set()
 
 
+def compose_services() -> dict[str, Any]:
+    """The services of docker-compose.yml."""
+    services: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    return services
+
+
+def test_jobs_are_scraped_where_something_answers() -> None:
+    """Each job is a service on a network of Prometheus' whose settings name that port, and that has the route."""
+    services = compose_services()
+    jobs = {job["job_name"]: job for job in yaml.safe_load(PROMETHEUS.read_text())["scrape_configs"]}
+    assert set(jobs) == {path.parents[2].name for path in ROOT.glob("services/*/src/*/metrics.py")}
+    for name, job in jobs.items():
+        (found,) = job["dns_sd_configs"]
+        assert found["names"] == [name]
+        assert set(services[name]["networks"]) & set(services["prometheus"]["networks"])
+        source = ROOT / "services" / name / "src" / name.replace("-", "_")
+        assert _INTERNAL_PORT.findall((source / "env.py").read_text()) == [str(found["port"])]
+        assert any("METRICS: metrics_handler(" in path.read_text() for path in source.glob("*.py")), name
+
+
+def test_grafana_reaches_prometheus_alone() -> None:
+    """An internal port takes orders (`POST /drain`): what people sign in to shares no network with one."""
+    services = compose_services()
+    beside = {name for name, each in services.items() if set(each["networks"]) & set(services["grafana"]["networks"])}
+    assert beside == {"grafana", "prometheus"}
+
+
+def test_alerts_want_what_compose_starts() -> None:
+    """The replicas that the rules count are the default ones."""
+    services = compose_services()
+    for name in ("ws-gateway", "notifier"):
+        (wanted,) = re.findall(rf'count\(up{{job="{name}"}} == 1\) < (\d+)', RULES.read_text())
+        assert services[name]["deploy"]["replicas"].endswith(f":-{wanted}}}")
+
+
 @pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda path: path.stem)
 def test_dashboard_is_well_formed(dashboard: Path) -> None:
     """Panels have numbers of their own, places that do not overlap, and the provisioned data source."""
@@ -50,14 +97,56 @@ def test_dashboard_is_well_formed(dashboard: Path) -> None:
         assert f"uid: {panel['datasource']['uid']}\n" in source
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not on this machine")
+@needs_promtool
 def test_prometheus_accepts_its_configuration(tmp_path: Path) -> None:
     """promtool finds nothing wrong with the rules and the configuration."""
     shutil.copy(RULES, tmp_path)
-    text = (RULES.parent / "prometheus.yml").read_text().replace("/etc/prometheus/", "")
+    text = PROMETHEUS.read_text().replace("/etc/prometheus/", "")
     (tmp_path / "prometheus.yml").write_text(text)
-    for what in (["rules", "rules.yml"], ["config", "prometheus.yml"]):
-        done = subprocess.run(
-            ["promtool", "check", *what], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+    promtool("check", "rules", "rules.yml", folder=tmp_path)
+    promtool("check", "config", "prometheus.yml", folder=tmp_path)
+
+
+# DNS forgets what is gone (stale); what hangs is there and does not answer (0). The limit is 0 until it is known.
+_ALERTS: Final = """
+rule_files: [rules.yml]
+evaluation_interval: 10s
+tests:
+  - interval: 10s
+    input_series:
+      - {series: 'up{job="ws-gateway", instance="a"}', values: '1x60'}
+      - {series: 'up{job="ws-gateway", instance="b"}', values: '1x20 stale _x20 1x20'}
+      - {series: 'up{job="notifier", instance="c"}', values: '1x20 stale'}
+      - {series: 'up{job="notifier", instance="d"}', values: '1x20 0x40'}
+      - {series: 'clarion_gateway_queued_bytes{instance="a"}', values: '9x60'}
+      - {series: 'clarion_gateway_queued_bytes_limit{instance="a"}', values: '0x60'}
+    alert_rule_test:
+      - {eval_time: 3m, alertname: ClarionGatewaysMissing, exp_alerts: []}
+      - eval_time: 6m
+        alertname: ClarionGatewaysMissing
+        exp_alerts:
+          - exp_labels: {severity: critical}
+            exp_annotations: {summary: fewer gateways answer than are wanted}
+      - {eval_time: 9m, alertname: ClarionGatewaysMissing, exp_alerts: []}
+      - {eval_time: 3m, alertname: ClarionNotifiersMissing, exp_alerts: []}
+      - eval_time: 6m
+        alertname: ClarionNotifiersMissing
+        exp_alerts:
+          - exp_labels: {severity: warning}
+            exp_annotations: {summary: fewer notifiers answer than are wanted}
+      - {eval_time: 3m, alertname: ClarionReplicaSilent, exp_alerts: []}
+      - eval_time: 6m
+        alertname: ClarionReplicaSilent
+        exp_alerts:
+          - exp_labels: {severity: warning, job: notifier, instance: d}
+            exp_annotations: {summary: notifier d does not answer}
+      - {eval_time: 6m, alertname: ClarionGatewayQueues, exp_alerts: []}
+"""
+
+
+@needs_promtool
+def test_alerts_fire_for_what_is_lost(tmp_path: Path) -> None:
+    """A gateway that is gone, all notifiers, one that hangs; not a limit that is not known yet."""
+    shutil.copy(RULES, tmp_path)
+    (tmp_path / "tests.yml").write_text(_ALERTS)
+    promtool("test", "rules", "tests.yml", folder=tmp_path)

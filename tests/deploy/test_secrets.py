@@ -9,13 +9,16 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_secrets_are_made_once(tmp_path: Path) -> None:
-    """secrets.sh: random, long, in a folder for its owner alone; a second run changes nothing."""
+    """secrets.sh: random, long, in a folder for its owner alone, fallbacks empty; a second run changes nothing."""
     command = [str(ROOT / "deploy" / "scripts" / "secrets.sh"), str(tmp_path / "secrets")]
     subprocess.run(command, capture_output=True, check=True, timeout=60)
     made = {path.name: path.read_text() for path in (tmp_path / "secrets").iterdir()}
     assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
-    assert min(map(len, made.values())) >= 32
-    assert len(set(made.values())) == len(made)
+    empty = {name for name, secret in made.items() if not secret}
+    assert empty == {"secret_key_fallbacks", "token_secret_fallbacks"}
+    secrets = [secret for secret in made.values() if secret]
+    assert min(map(len, secrets)) >= 32
+    assert len(set(secrets)) == len(secrets)
     assert made["redis_password"] in made["redis_url"]
     assert made["postgres_password"] in made["database_url"]
     again = subprocess.run(command, capture_output=True, check=True, timeout=60, text=True)

@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 
 from clarion.internal import OK, Handler, health_routes
+from clarion.loop_lag import LoopLag
 from notifier.database import DatabaseThread, DatabaseUnavailable, database_check
 from notifier.redis_check import RedisCheck, RedisUnavailable
 
@@ -29,15 +30,24 @@ LOOP_DEAD_S: Final = 20.0
 
 
 class Health:
-    """What is well and what is not, by name: "ok" or a reason. Written by the loop, read by any thread."""
+    """What is well and what is not, by name: "ok" or a reason. Written by the loop, read by any thread.
+
+    Attributes:
+        loop_lag: how the loop keeps up, sampled while the heart beats.
+    """
 
     def __init__(self) -> None:
         self._states = {"database": "not asked yet", "redis": "not asked yet", "worker": "starting"}
         self._beat_at = time.monotonic()
+        self.loop_lag = LoopLag()
 
     def set(self, name: str, state: str) -> None:
         """Note a state."""
         self._states[name] = state
+
+    def is_ok(self, name: str) -> bool:
+        """Whether that was well when it was last asked."""
+        return self._states[name] == OK
 
     def beat(self) -> None:
         """The loop turns."""
@@ -63,9 +73,13 @@ class Health:
 
 async def heart(health: Health) -> None:
     """Beat, for as long as the loop turns."""
-    while True:
-        health.beat()
-        await asyncio.sleep(PERIOD_S)
+    health.loop_lag.start()
+    try:
+        while True:
+            health.beat()
+            await asyncio.sleep(PERIOD_S)
+    finally:
+        health.loop_lag.stop()
 
 
 async def monitor_database(health: Health, database: DatabaseThread) -> None:

@@ -20,11 +20,14 @@ import uvloop
 from channels.layers import get_channel_layer
 
 from clarion.internal import OK, InternalServer
+from clarion.metrics import METRICS
 from notifier.cleaning import clean
+from notifier.counts import Counts
 from notifier.database import DatabaseThread, DatabaseUnavailable, migrations_missing
 from notifier.env import NotifierEnv
 from notifier.health import Health, heart, monitor_database, monitor_redis
 from notifier.lab_tasks import LabTasks, TaskLayer
+from notifier.metrics import metrics_handler
 from notifier.redis_check import RedisCheck, RedisUnavailable
 from notifier.retries import Backoff
 from notifier.sending import Layer, RetryPolicy, Sender
@@ -42,9 +45,10 @@ class Service:
     Args:
         env: the checked environment.
         health: what the internal port shows.
+        counts: what it counts.
     """
 
-    def __init__(self, env: NotifierEnv, health: Health) -> None:
+    def __init__(self, env: NotifierEnv, health: Health, counts: Counts) -> None:
         self._env = env
         self._health = health
         self._stopping = asyncio.Event()
@@ -60,6 +64,7 @@ class Service:
             redis=self._redis,
             sender=Sender(self._layer, RetryPolicy(env.notifier_attempts, env.notifier_retry_s)),
             health=health,
+            counts=counts,
             wake=self._wake,
             batch=env.notifier_batch,
             lease_s=env.notifier_lease_s,
@@ -167,16 +172,17 @@ class Service:
 
 def run(env: NotifierEnv) -> int:
     """Run a notifier to its end. Returns the process's exit code."""
-    health = Health()
+    health, counts = Health(), Counts()
+    routes = {**health.routes(), METRICS: metrics_handler(health, counts)}
     try:
-        internal = InternalServer(env.internal_host, env.internal_port, health.routes())
+        internal = InternalServer(env.internal_host, env.internal_port, routes)
     except OSError as exc:
         log.error("internal_port.taken", host=env.internal_host, port=env.internal_port, error=exc.strerror)
         return EXIT_PORT_TAKEN
     internal.start()
     log.info("worker.started", node=env.node)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        is_stuck = runner.run(_serve(env, health))
+        is_stuck = runner.run(_serve(env, health, counts))
     internal.stop()
     log.info("worker.stopped")
     if is_stuck:
@@ -184,8 +190,8 @@ def run(env: NotifierEnv) -> int:
     return 0
 
 
-async def _serve(env: NotifierEnv, health: Health) -> bool:
-    service = Service(env, health)
+async def _serve(env: NotifierEnv, health: Health, counts: Counts) -> bool:
+    service = Service(env, health, counts)
     await service.run()
     return service.is_thread_stuck
 

@@ -17,6 +17,7 @@ import structlog
 
 from clarion.internal import OK
 from clarion.outbox.claims import Claim, messages_claim, messages_settle
+from notifier.counts import Counts
 from notifier.database import DatabaseThread, DatabaseUnavailable
 from notifier.health import Health
 from notifier.redis_check import RedisCheck, RedisUnavailable
@@ -46,6 +47,7 @@ class Worker:
         redis: RedisCheck,
         sender: Sender,
         health: Health,
+        counts: Counts,
         wake: Wake,
         batch: int,
         lease_s: float,
@@ -56,6 +58,7 @@ class Worker:
         self._redis = redis
         self._sender = sender
         self._health = health
+        self._counts = counts
         self._wake = wake
         self._batch = batch
         self._lease_s = lease_s
@@ -104,6 +107,7 @@ class Worker:
             return None
         self._database_backoff.reset()
         self._cursor = found.cursor
+        self._counts.claimed += len(found.messages)
         return found
 
     async def _settle(self, outcome: Outcome) -> None:
@@ -120,9 +124,17 @@ class Worker:
                     log.warning("batch.unsettled", rows_sent=len(outcome.sent), error=str(exc))
                     return  # their leases end, and they are sent again
                 await self._database_wait(exc)
+        self._count(outcome)
         log.debug("batch.settled", sent=len(outcome.sent), failed=len(outcome.failed), released=len(outcome.released))
         if outcome.is_outage:
             await self._redis_wait()
+
+    def _count(self, outcome: Outcome) -> None:
+        dead = sum(failure.retry_in_s is None for failure in outcome.failed)
+        self._counts.sent += len(outcome.sent)
+        self._counts.failed += len(outcome.failed) - dead
+        self._counts.dead += dead
+        self._counts.released += len(outcome.released)
 
     async def _database_wait(self, exc: DatabaseUnavailable) -> None:
         """One pause; the caller's next try says whether the outage is over."""
