@@ -1,7 +1,7 @@
 """Memory that is free in this process goes back to the system.
 
 After a hundred stalled clients are gone, what waited for them is free, but between objects that live: the C library
-gives back only the end of its heap by itself, and the process keeps its size for good.
+gives back only the end of its heap by itself, and the process keeps its size for good (trap 55).
 """
 
 from __future__ import annotations

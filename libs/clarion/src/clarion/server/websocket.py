@@ -321,7 +321,7 @@ class WebSocket(Connection):
         return None
 
     def _count_control(self) -> None:
-        """Count a ping or pong: no session sees them, so nobody else can tell a flood.
+        """Count a ping or pong: no session sees them, so nobody else can tell a flood (trap 56).
 
         Raises:
             MessageInvalid: there are too many.
