@@ -11,6 +11,7 @@ from typing import Any
 
 from gunicorn.glogging import Logger
 
+from clarion.env import database_refused_exit
 from clarion.logs import logging_config
 from http_api.env import env
 
@@ -20,6 +21,11 @@ class EventLogger(Logger):
 
     def access(self, resp: Any, req: Any, environ: Any, request_time: Any) -> None:
         """Write nothing."""
+
+
+def on_starting(server: Any) -> None:
+    """A database that refuses us ends the master like a wrong environment; one that is away is waited for."""
+    database_refused_exit(env)
 
 
 wsgi_app = "http_api.wsgi:application"

@@ -28,6 +28,8 @@ UNKNOWN_OPTION: Final = '[[channel.namespaces]]\nname = "chat"\nhistory_sise = 5
 FAULTS: Final[dict[str, tuple[dict[str, str], list[str]]]] = {
     "missing secret": ({"CLARION_SECRET_KEY": ""}, ["CLARION_SECRET_KEY"]),
     "wrong database": ({"DATABASE_URL": "mongo://x"}, ["DATABASE_URL"]),
+    "another database": ({"DATABASE_URL": "mysql://clarion:password@mysql/clarion"}, ["DATABASE_URL"]),
+    "wrong option": ({"DATABASE_URL": "postgres://clarion@postgres/clarion?sslmod=on"}, ["DATABASE_URL"]),
     "unknown option": ({"CLARION_CONFIG": "/etc/clarion/clarion.toml"}, ["CLARION_CONFIG"]),
     "development secret": ({"CLARION_SECRET_KEY": "dev-" + "s" * 40}, ["CLARION_SECRET_KEY"]),
     "all at once": (
@@ -42,11 +44,11 @@ FAULTS: Final[dict[str, tuple[dict[str, str], list[str]]]] = {
 }
 
 
-def run(service: str, env: Mapping[str, str], *mounts: str) -> tuple[int, list[str], float]:
+def run(service: str, env: Mapping[str, str], *mounts: str, network: str = "none") -> tuple[int, list[str], float]:
     """Run an image as Compose would; return exit code, what it said, and how long it took."""
     words = [word for name, value in env.items() if value for word in ("-e", f"{name}={value}")]
     volumes = [word for mount in mounts for word in ("-v", mount)]
-    flags = ["--rm", "--read-only", "--cap-drop", "ALL", "--tmpfs", "/tmp", "--network", "none"]
+    flags = ["--rm", "--read-only", "--cap-drop", "ALL", "--tmpfs", "/tmp", "--network", network]
     began = time.monotonic()
     done = docker("run", *flags, *words, *volumes, image(service), check=False, timeout_s=60)
     return done.returncode, (done.stdout + done.stderr).splitlines(), time.monotonic() - began
@@ -66,6 +68,18 @@ def test_service_refuses_nonsense(service: str, fault: str, tmp_path: Path) -> N
     assert len(lines) == len(names), lines
     for line, name in zip(sorted(lines), sorted(names), strict=True):
         assert line.startswith(f"configuration: {name}: "), lines
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_service_is_refused_by_postgres(running: Deployment, service: str) -> None:
+    """A password that PostgreSQL says is wrong ends it as soon, and says so; it does not wait for what cannot come."""
+    env = GOOD | {"DATABASE_URL": "postgres://clarion:hunter2@postgres/clarion"}
+    code, lines, seconds = run(service, env, network=f"{running.project}_inner")
+    assert code == 78, lines
+    assert seconds < ENDS_WITHIN_S
+    told = [line for line in lines if line.startswith("configuration: ")]
+    assert told == ['configuration: DATABASE_URL: password authentication failed for user "clarion"']
+    assert "hunter2" not in "".join(lines)
 
 
 def test_nginx_refuses_nonsense() -> None:

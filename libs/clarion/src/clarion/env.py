@@ -14,10 +14,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final, Literal, NoReturn, TypeVar
 
-import dj_database_url
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from clarion.addresses import database_refusal, database_url_check, redis_urls_check
 from clarion.errors import ConfigInvalid
 from clarion.namespaces import ClarionConfig, ClientTable, config_load
 
@@ -76,14 +76,8 @@ class ServiceEnv(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] = "json"
 
-    @field_validator("database_url")
-    @classmethod
-    def _database_url(cls, url: str) -> str:
-        try:
-            dj_database_url.parse(url)
-        except (ValueError, KeyError) as exc:  # its own errors quote the URL, password included
-            raise ValueError("not a database URL such as postgres://user:password@host/name") from exc
-        return url
+    _database_url = field_validator("database_url")(database_url_check)
+    _redis_url = field_validator("redis_url")(redis_urls_check)
 
     @field_validator("secret_key_fallbacks")
     @classmethod
@@ -98,13 +92,6 @@ class ServiceEnv(BaseSettings):
         if "-----BEGIN" in secret.get_secret_value():
             raise ValueError("this is a PEM key: an HMAC key is a secret text; a public key stands in clarion.toml")
         return secret
-
-    @field_validator("redis_url")
-    @classmethod
-    def _redis_url(cls, urls: str) -> str:
-        if not all(url.strip().startswith(("redis://", "rediss://", "unix://")) for url in urls.split(",")):
-            raise ValueError("not Redis URLs such as redis://:password@host:6379")
-        return urls
 
     @model_validator(mode="after")
     def _secrets_serve_production(self) -> ServiceEnv:
@@ -237,6 +224,12 @@ def env_load(kind: type[Env]) -> Env:
     if problems := env.config_problems():
         _exit(problems)
     return env
+
+
+def database_refused_exit(env: ServiceEnv) -> None:
+    """Exit with ``EXIT_CONFIG`` if PostgreSQL answers and refuses ``DATABASE_URL``; once, when a process starts."""
+    if refusal := database_refusal(env.database_url):
+        _exit([f"DATABASE_URL: {refusal}"])
 
 
 def _file_problems() -> list[str]:

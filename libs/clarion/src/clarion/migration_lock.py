@@ -17,6 +17,8 @@ from django.core.management.commands.migrate import Command as DjangoCommand
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from clarion.management import database_wait
+
 log = structlog.stdlib.get_logger(__name__)
 
 LOCK_KEY: Final = 0x436C_6172_6D69_6772  # "Clarmigr"
@@ -47,12 +49,17 @@ def migration_lock(connection: BaseDatabaseWrapper) -> Iterator[None]:
 
 
 class LockedMigrate(DjangoCommand):
-    """Django's ``migrate``, one at a time. A service has it by ``management/commands/migrate.py`` of an app."""
+    """Django's ``migrate``, one at a time, which waits for its database.
+
+    A service has it by ``management/commands/migrate.py`` of an app.
+    """
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Plan and migrate under the lock; who only asks (``--check``, ``--plan``) does not wait."""
         if options["check_unapplied"] or options["plan"]:
             super().handle(*args, **options)
             return
-        with migration_lock(connections[options["database"]]):
+        connection = connections[options["database"]]
+        database_wait(connection)
+        with migration_lock(connection):
             super().handle(*args, **options)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
 
-from django.core.management import execute_from_command_line
+from clarion.management import command_run
 
 
 def main() -> None:
     """Run one management command."""
     # Django finds its settings by this variable alone; a deployment may name others.
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "http_api.settings.base")
-    execute_from_command_line(["python -m http_api", *sys.argv[1:]])
+    command_run("python -m http_api")
 
 
 if __name__ == "__main__":

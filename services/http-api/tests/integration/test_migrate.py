@@ -1,4 +1,4 @@
-"""``migrate``: a second one at the same time is harmless."""
+"""``migrate``: it waits for its database, and a second one at the same time is harmless."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import pytest
 
 from clarion.migration_lock import LOCK_KEY
 from tests.support.child import child_start, child_stop
+from tests.support.ports import free_port
 from tests.support.postgres_server import PostgresServer
+from tests.support.postgres_server import postgres_server as postgres_running
 from tests.support.waiting import wait_until
 
 from .http_service import HttpService
@@ -56,3 +58,28 @@ def test_migrate_runs_one_at_a_time(migrates: list[subprocess.Popen[bytes]], dat
         assert sorted("No migrations to apply." in log for log in logs) == [False, True, True]
         twice = "SELECT app, name FROM django_migrations GROUP BY app, name HAVING count(*) > 1"
         assert connection.execute(twice).fetchall() == []
+
+
+def test_migrate_waits_for_its_database(tmp_path: Path) -> None:
+    """PostgreSQL comes later: it says for what it waits, and then migrates."""
+    with postgres_running() as server:
+        server.stop()
+        env = HttpService(tmp_path, server.url(), "redis://127.0.0.1:1", "t").env
+        log = tmp_path / "migrate.log"
+        child = child_start([sys.executable, "-m", "http_api", "migrate", "--noinput"], log, env=env)
+        try:
+            wait_until(lambda: '"database.waiting"' in log.read_text(), what="it says that it waits", deadline_s=60)
+            server.start()
+            assert child.wait(90) == 0, log.read_text()
+        finally:
+            child_stop(child, hard=True)
+
+
+def test_a_command_whose_database_is_away_says_so_in_a_line(tmp_path: Path) -> None:
+    """Exit code 75, which means "try again"; no traceback."""
+    service = HttpService(tmp_path, f"postgres://clarion:hunter2@127.0.0.1:{free_port()}/x", "redis://127.0.0.1:1", "t")
+    done = service.run("-m", "http_api", "showmigrations")
+    assert done.returncode == 75, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("database: connection failed: ")
+    assert "hunter2" not in line
