@@ -73,7 +73,7 @@ PARTS: Final = [
     Part("e2e", ".", "tests/e2e", limit_s=1500),
     Part("e2e", ".", "tests/load", limit_s=180),  # the load generator alone; `make bench` is no test
     Part("browser", ".", "tests/browser", limit_s=1200),
-    Part("containers", ".", "tests/containers", limit_s=900),
+    Part("containers", ".", "tests/containers", limit_s=1200),
 ]
 GROUPS: Final = list(dict.fromkeys(part.group for part in PARTS))
 ON_REQUEST: Final = {"containers"}

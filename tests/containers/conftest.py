@@ -11,12 +11,12 @@ from tests.support.containers import Deployment, deployment, images_forget
 
 @pytest.fixture(scope="session")
 def running() -> Iterator[Deployment]:
-    """The product in containers; cold, its build takes minutes. A test that stops a part of it starts that again."""
+    """The product in containers, built from nothing. A test that stops a part of it starts that again."""
     images_forget()
-    with deployment() as made:
+    with deployment(is_cold=True) as made:
         yield made
 
 
 @pytest.fixture(scope="session")
 def images(running: Deployment) -> None:
-    """The images, which the start has built."""
+    """The images, which that has built."""

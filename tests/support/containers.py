@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -58,8 +59,16 @@ def image(service: str) -> str:
 
 
 def images_forget() -> None:
-    """Remove what earlier runs have built, so that the next start builds; layers stay in the builder's cache."""
+    """Remove what earlier runs have built, so that a start builds; layers stay in the builder's cache."""
     docker("image", "rm", "--force", *map(image, (*SERVICES, "nginx", "redis-primary")), check=False)
+
+
+_CACHE_MOUNT: Final = re.compile(r"--mount=type=cache,\S+ ")
+
+
+def dockerfile_without_caches(path: Path) -> str:
+    """A Dockerfile whose steps find no package that an earlier build has fetched."""
+    return _CACHE_MOUNT.sub("", path.read_text())
 
 
 class Deployment:
@@ -131,6 +140,19 @@ class Deployment:
     def up(self, *words: str) -> None:
         """Start it, and wait until it is healthy; images that are missing are built."""
         self.compose("up", "-d", "--wait", *words, timeout_s=_TIMEOUT_S)
+
+    def build_cold(self) -> None:
+        """Build all images as on a machine that has never built one: without layers or packages of earlier builds."""
+        services = json.loads(self.compose("config", "--format", "json").stdout)["services"]
+        built = {name: each["build"] for name, each in services.items() if "build" in each and not each.get("profiles")}
+        override: dict[str, Any] = {"services": {}}
+        for name, build in built.items():
+            dockerfile = self.folder / f"{name}.Dockerfile"
+            dockerfile.write_text(dockerfile_without_caches(ROOT / build["dockerfile"]))
+            override["services"][name] = {"build": {"dockerfile": str(dockerfile)}}
+        path = self.folder / "cold.json"
+        path.write_text(json.dumps(override))
+        self.compose("-f", str(path), "build", "--no-cache", timeout_s=_TIMEOUT_S)
 
     def destroy(self) -> None:
         """Remove its containers, volumes and networks."""
@@ -258,12 +280,19 @@ def hardening_faults(running: Deployment) -> list[str]:
 
 @contextmanager
 def deployment(
-    *files: str, env: Mapping[str, str] | None = None, scheme: str = "http", ca: str = ""
+    *files: str, env: Mapping[str, str] | None = None, scheme: str = "http", ca: str = "", is_cold: bool = False
 ) -> Iterator[Deployment]:
-    """Run the product in containers for the length of a ``with`` block."""
+    """Run the product in containers for the length of a ``with`` block.
+
+    Args:
+        files, env, scheme, ca: see :class:`Deployment`.
+        is_cold: build the images first, from nothing.
+    """
     made = Deployment(files, env, scheme=scheme, ca=ca)
     try:
         made.secrets_make()
+        if is_cold:
+            made.build_cold()
         made.up()
         yield made
     finally:
