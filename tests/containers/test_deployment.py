@@ -6,13 +6,18 @@ import asyncio
 import http.client
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
 import pytest
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import InvalidStatus
 
 from tests.support.container_flow import clients
 from tests.support.containers import Deployment, hardening_faults
 from tests.support.waiting import wait_until_async
+from tests.support.websocket import room_join
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -84,6 +89,9 @@ def test_internal_paths_are_closed(running: Deployment) -> None:
         status, kind = raw_get(running.port, path)
         assert status == 404, path
         assert kind == "application/problem+json", path
+    asked = [json.loads(line) for line in running.logs("nginx").splitlines() if "metrics" in line or "drain" in line]
+    assert len(asked) >= 7
+    assert {each["upstream"] for each in asked} == {""}, "somebody behind nginx was asked"
     with httpx.Client(base_url=running.url, trust_env=False) as client:
         page = client.get("/sign-in")
         assert "default-src 'self'" in page.headers["content-security-policy"]
@@ -125,21 +133,72 @@ def test_logs_are_events_without_secrets(running: Deployment) -> None:
             assert all(event["request_id"] for event in events if event["event"] == "request.done")
 
 
-def test_limits_hold_for_an_address(running: Deployment) -> None:
-    """Over its requests a second an address is answered 429 and told when to come back."""
+@contextmanager
+def limits(running: Deployment, **values: str) -> Iterator[None]:
+    """nginx with other limits, which believes whatever address a client says that it comes from."""
     before = dict(running.env)
-    running.env["CLARION_NGINX_REQUESTS_PER_S"] = "2"
+    running.env |= {"CLARION_TRUSTED_PROXIES": "0.0.0.0/0", **values}
     try:
         running.up("--no-deps", "nginx")
-        with httpx.Client(base_url=running.url, trust_env=False) as client:
-            answers = [client.get("/health/live") for _ in range(40)]
+        yield
+    finally:
+        running.env = before
+        running.up("--no-deps", "nginx")
+
+
+def test_requests_of_an_address_are_limited(running: Deployment) -> None:
+    """Over its requests a second an address is answered 429 and told when to come back."""
+    with (
+        limits(running, CLARION_NGINX_REQUESTS_PER_S="2"),
+        httpx.Client(base_url=running.url, trust_env=False) as client,
+    ):
+        answers = [client.get("/health/live") for _ in range(40)]
         refused = [answer for answer in answers if answer.status_code == httpx.codes.TOO_MANY_REQUESTS]
         assert 20 < len(refused) < 40
         assert {answer.headers["retry-after"] for answer in refused} == {"1"}
         assert {answer.json()["code"] for answer in refused} == {"too_many_requests"}
-    finally:
-        running.env = before
-        running.up("--no-deps", "nginx")
+
+
+async def handshake(running: Deployment, address: str) -> ClientConnection | dict[str, str]:
+    """Join a room from an address; return the socket, or the problem document of a 429."""
+    try:
+        return await room_join(
+            running.url, "chat:limits", running.token("limits"), headers={"X-Forwarded-For": address}
+        )
+    except InvalidStatus as exc:
+        refused = exc.response
+    assert (refused.status_code, refused.headers["retry-after"]) == (httpx.codes.TOO_MANY_REQUESTS, "1")
+    problem: dict[str, str] = json.loads(refused.body)
+    return problem
+
+
+async def test_sockets_of_an_address_are_limited(running: Deployment) -> None:
+    """Over its open sockets an address is refused with 429, until one is closed; another address is not."""
+    with limits(running, CLARION_NGINX_CONNECTIONS_PER_ADDRESS="3"):
+        made = [await handshake(running, "192.0.2.1") for _ in range(5)]
+        sockets = [each for each in made if isinstance(each, ClientConnection)]
+        assert len(sockets) == 3
+        assert [each["code"] for each in made if isinstance(each, dict)] == ["too_many_requests"] * 2
+        other = await handshake(running, "192.0.2.2")
+        assert isinstance(other, ClientConnection)
+        await sockets[0].close()
+        again = await handshake(running, "192.0.2.1")  # nginx saw the close before this request
+        assert isinstance(again, ClientConnection)
+        for each in (*sockets[1:], other, again):
+            await each.close()
+
+
+async def test_handshakes_of_an_address_are_limited(running: Deployment) -> None:
+    """Over its handshakes a second, and a burst of five seconds' worth, an address is refused with 429."""
+    with limits(running, CLARION_NGINX_HANDSHAKES_PER_S="1"):
+        made = await asyncio.gather(*(handshake(running, "192.0.2.1") for _ in range(20)))
+        sockets = [each for each in made if isinstance(each, ClientConnection)]
+        assert 6 <= len(sockets) < 20  # one, the burst, and those of the seconds that this took
+        assert {each["code"] for each in made if isinstance(each, dict)} == {"too_many_requests"}
+        other = await handshake(running, "192.0.2.2")
+        assert isinstance(other, ClientConnection)
+        for each in (*sockets, other):
+            await each.close()
 
 
 async def test_stop_is_clean(running: Deployment) -> None:
