@@ -157,6 +157,7 @@ class _Shard:
         self._new: list[bytes] = []
         self._burst: _Burst | None = None
         self._paused = False
+        self._was_paused = False  # at any time since the last look at whether Redis is silent
         self._task: asyncio.Task[None] | None = None
         self._done: asyncio.Future[None] | None = None
         self._stopping = False
@@ -200,7 +201,7 @@ class _Shard:
             await self._burst.settle()
 
     def pause(self) -> None:
-        self._paused = True
+        self._paused = self._was_paused = True
         if self._burst is not None:
             self._burst.pause(True)
 
@@ -293,10 +294,10 @@ class _Shard:
     async def _watch(self, burst: _Burst) -> None:
         """Return when the connection has ended; end it when it stays silent."""
         while not burst.ended.done():
-            heard = self.reads
+            heard, self._was_paused = self.reads, self._paused
             burst.ping()
             await asyncio.wait([burst.ended], timeout=PING_INTERVAL_S)
-            if self.reads == heard and not self._paused and not burst.ended.done():
+            if self.reads == heard and not self._was_paused and not burst.ended.done():
                 log.warning("redis.silent", silent_s=PING_INTERVAL_S)
                 return
 

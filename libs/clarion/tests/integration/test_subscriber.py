@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -172,6 +173,30 @@ async def test_pause_leaves_messages_in_redis_and_resume_gets_them(
         assert len(ear.reads) == before
         ear.subscriber.resume()
         await wait_until_async(lambda: len(ear.heard("a")) == 100)
+        assert ear.lost == 0
+
+
+async def test_resume_at_the_end_of_a_silent_interval_is_no_loss(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading began again in the very turn in which the subscriber asks whether it has read anything."""
+    monkeypatch.setattr(subscriber_module, "PING_INTERVAL_S", 0.1)
+    wait, resumed = asyncio.wait, asyncio.Event()
+    async with listening(redis_server.url) as ear, client(redis_server.url) as redis:
+
+        async def wait_and_resume(*args: Any, **kwargs: Any) -> Any:
+            done = await wait(*args, **kwargs)
+            ear.subscriber.resume()
+            resumed.set()
+            return done
+
+        await ear.subscribe("a")
+        await ear.subscriber.settle()
+        ear.subscriber.pause()
+        monkeypatch.setattr(subscriber_module.asyncio, "wait", wait_and_resume)
+        await redis.publish("a", b"x")
+        await resumed.wait()
+        await wait_until_async(lambda: ear.heard("a") == [b"x"])
         assert ear.lost == 0
 
 
