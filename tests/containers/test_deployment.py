@@ -36,9 +36,12 @@ def test_deployment_passes_the_smoke_test(running: Deployment) -> None:
 
 def test_smoke_tells_what_is_broken(running: Deployment) -> None:
     """With a key that is not one, what needs it fails by name, and the exit code says so."""
-    broken = Deployment()
-    broken.url, broken._key = running.url, "clk_not-a-key"
-    done = broken.smoke()
+    key = running.key
+    running._key = "clk_not-a-key"
+    try:
+        done = running.smoke()
+    finally:
+        running._key = key
     assert done.returncode == 1
     failed = {line.split()[1] for line in done.stdout.splitlines() if line.split()[2] == "FAILED"}
     assert {"token", "publish", "notification"} <= failed

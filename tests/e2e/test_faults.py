@@ -87,9 +87,7 @@ async def test_redis_away_is_503_within_two_seconds_and_its_restart_keeps_the_so
     with running_product() as product:
         socket = await room_join(product.url, "chat:x", product.token("7"))
         redis = product.pid("redis")
-        async with httpx.AsyncClient(
-            base_url=product.url, headers={"X-API-Key": product.dev["api_key"]}, timeout=20, trust_env=False
-        ) as client:
+        async with product.async_client() as client:
             product.kill("redis", signal.SIGSTOP)
             started = time.monotonic()
             answers = await asyncio.gather(*(client.post(PUBLICATIONS, json={"data": 1}) for _ in range(30)))

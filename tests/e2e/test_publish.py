@@ -39,8 +39,7 @@ async def test_a_thousand_publications_reach_both_gateways_in_order(product: Pro
     """None lost, none doubled, in the order of the REST calls, on each of two replicas."""
     first, second = await two_nodes(product, "bench:order", product.token("7"))
     readers = [asyncio.create_task(collect(socket, MESSAGES)) for socket in (first, second)]
-    headers = {"X-API-Key": product.dev["api_key"]}
-    async with httpx.AsyncClient(base_url=product.url, headers=headers, timeout=20, trust_env=False) as client:
+    async with product.async_client() as client:
         ids = []
         for number in range(MESSAGES):
             answer = await client.post("/api/v1/channels/bench:order/publications", json={"data": {"n": number}})

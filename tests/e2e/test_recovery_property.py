@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
 import httpx
 import pytest
 
 from tests.support.recovering_client import RecoveringClient
+from tests.support.rest_client import publications_path
 from tests.support.sdk_product import SdkProduct, sdk_product, token
 from tests.support.waiting import wait_until_async
 
@@ -40,9 +40,7 @@ class Story:
         self.channels = channels
         self.facts: dict[Place, Any] = {}
         self.count = 0
-        self._http = httpx.AsyncClient(
-            base_url=product.url, headers={"X-API-Key": product.dev["api_key"]}, timeout=20, trust_env=False
-        )
+        self._http = product.async_client()
 
     async def close(self) -> None:
         """Stop the clients."""
@@ -53,8 +51,7 @@ class Story:
         """Publish by REST and return epoch and offset; None: Redis is away, and it may be in the stream or not."""
         self.count += 1
         data = {"n": self.count, "text": "ü" * size}
-        path = f"/api/v1/channels/{quote(channel, safe='')}/publications"
-        answer = await self._http.post(path, json={"data": data})
+        answer = await self._http.post(publications_path(channel), json={"data": data})
         if answer.status_code != httpx.codes.ACCEPTED:
             assert answer.status_code in (502, 503), answer.text
             return None

@@ -6,7 +6,6 @@ import secrets
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.support.sdk import SdkClient, Variant
@@ -26,8 +25,8 @@ def net(sdk_product: SdkProduct) -> Iterator[Network]:
 
 def order(product: SdkProduct, method: str, **fields: Any) -> None:
     """Call the server API."""
-    headers = {"X-API-Key": product.dev["api_key"]}
-    answer = httpx.post(f"{product.url}/api/{method}", json=fields, headers=headers, timeout=20, trust_env=False)
+    with product.client() as client:
+        answer = client.post(f"/api/{method}", json=fields)
     assert "error" not in answer.json(), answer.text
 
 

@@ -44,7 +44,7 @@ class Flow:
         number = 0
         while not self._is_ended.wait(0.03):
             number += 1
-            if self._running.publish(self._channel, {"n": number}):
+            if self._running.offer(self._channel, {"n": number}):
                 self.accepted.append(number)
 
 

@@ -14,12 +14,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 from uuid import uuid4
 
 import httpx
 
 from tests.support.ports import free_port
+from tests.support.rest_client import RestClient
 from tests.support.waiting import wait_until
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -71,7 +71,7 @@ def dockerfile_without_caches(path: Path) -> str:
     return _CACHE_MOUNT.sub("", path.read_text())
 
 
-class Deployment:
+class Deployment(RestClient):
     """One project of Compose.
 
     Args:
@@ -196,7 +196,7 @@ class Deployment:
 
     @property
     def key(self) -> str:
-        """An API key that may do everything, made on first use."""
+        """See :class:`RestClient`: made on first use."""
         if not self._key:
             command = ("python", "-m", "http_api", "api_key_create", "--name", "tests", "--scopes", "admin")
             self._key = self.run_in("http-api", *command).strip()
@@ -227,29 +227,6 @@ class Deployment:
             wait_until(passes, deadline_s, what="the smoke test passes")
         except AssertionError as exc:
             raise AssertionError(f"{exc}\n{said[0]}\n{self.compose('ps', '--all', check=False).stdout}") from exc
-
-    def client(self) -> httpx.Client:
-        """A client with the API key; close it after use."""
-        headers = {"Authorization": f"Bearer {self.key}"}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=20, trust_env=False)
-
-    def token(self, user: str) -> str:
-        """A connection token for any user id."""
-        with self.client() as client:
-            answer = client.post("/api/v1/tokens", json={"user": user})
-        assert answer.status_code == httpx.codes.CREATED, answer.text
-        token: str = answer.json()["token"]
-        return token
-
-    def publish(self, channel: str, data: Any) -> bool:
-        """Publish by REST; says whether it was accepted."""
-        with self.client() as client:
-            try:
-                answer = client.post(f"/api/v1/channels/{quote(channel, safe='')}/publications", json={"data": data})
-            except httpx.TransportError:
-                return False
-        assert answer.status_code in (202, 502, 503, 504), answer.text
-        return answer.status_code == httpx.codes.ACCEPTED
 
     def node(self) -> str:
         """The gateway to which nginx sends the next client; "" if there is none."""

@@ -14,13 +14,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
 import httpx
 import psutil
 
 from deploy.dev.processes import describe, end_all, processes_of
 from tests.support.ports import free_port
+from tests.support.rest_client import RestClient
 from tests.support.waiting import wait_until
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -28,7 +28,7 @@ START_DEADLINE_S: Final = 120.0
 STOP_DEADLINE_S: Final = 90.0
 
 
-class Product:
+class Product(RestClient):
     """One ``make up``: nginx, http-api, gateways, notifier and Redis under their supervisor.
 
     Args:
@@ -40,6 +40,7 @@ class Product:
         self.folder = Path(tempfile.mkdtemp(prefix="clarion-product-"))
         self.run_dir = self.folder / "run"
         self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("CLARION_")}
         self.env = {
             **inherited,
@@ -112,11 +113,6 @@ class Product:
     # --- looking at it --------------------------------------------------------------------------------------------
 
     @property
-    def url(self) -> str:
-        """The origin of nginx."""
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
     def output(self) -> Path:
         """File with all that ``make up`` printed."""
         return self.folder / "up.log"
@@ -131,6 +127,12 @@ class Product:
         """The values of ``dev.json``."""
         values: dict[str, Any] = json.loads((self.run_dir / "dev.json").read_text())
         return values
+
+    @property
+    def key(self) -> str:
+        """See :class:`RestClient`: the one of ``dev.json``."""
+        key: str = self.dev["api_key"]
+        return key
 
     def logs(self) -> str:
         """Everything that was logged or printed anywhere."""
@@ -187,29 +189,6 @@ class Product:
             return httpx.get(f"{address}/health/ready", trust_env=False).status_code == httpx.codes.OK
         except httpx.TransportError:
             return False
-
-    # --- using it -------------------------------------------------------------------------------------------------
-
-    def client(self, *, key: bool = True) -> httpx.Client:
-        """Return an HTTP client through nginx, with the API key or without; close it after use."""
-        headers = {"Authorization": f"Bearer {self.dev['api_key']}"} if key else {}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=20, trust_env=False)
-
-    def token(self, user: str) -> str:
-        """Return a connection token for any user id."""
-        with self.client() as client:
-            answer = client.post("/api/v1/tokens", json={"user": user})
-        assert answer.status_code == httpx.codes.CREATED, answer.text
-        token: str = answer.json()["token"]
-        return token
-
-    def publish(self, channel: str, data: Any) -> str:
-        """Publish through REST and return the publication's id."""
-        with self.client() as client:
-            answer = client.post(f"/api/v1/channels/{quote(channel, safe='')}/publications", json={"data": data})
-        assert answer.status_code == httpx.codes.ACCEPTED, answer.text
-        publication: str = answer.json()["id"]
-        return publication
 
 
 @contextmanager

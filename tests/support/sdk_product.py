@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
-from urllib.parse import quote
 
 import httpx
 import jwt
@@ -15,6 +14,7 @@ import redis
 
 from clarion.names import redis_meta, redis_stream
 from tests.support.product import Product
+from tests.support.rest_client import publications_path
 
 SECRET: Final = "the-secret-of-the-sdk-tests-0123456789abcdef"
 PING_INTERVAL_S: Final = 4.0
@@ -134,9 +134,8 @@ class SdkProduct(Product):
 
     def send(self, channel: str, data: Any, **more: Any) -> None:
         """Publish by REST; ``tags`` and ``idempotency_key`` are possible."""
-        path = f"/api/v1/channels/{quote(channel, safe='')}/publications"
         assert self.http
-        answer = self.http.post(path, json={"data": data, **more})
+        answer = self.http.post(publications_path(channel), json={"data": data, **more})
         assert answer.status_code == httpx.codes.ACCEPTED, answer.text
 
     def redis(self) -> redis.Redis:

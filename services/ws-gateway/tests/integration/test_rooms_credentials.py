@@ -2,71 +2,35 @@
 
 from __future__ import annotations
 
-import json
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from jwt.algorithms import RSAAlgorithm
+
+from tests.support.jwks_endpoint import ONE, JwksEndpoint, jwks_endpoint
 
 from .conftest import TOKEN_SECRET, GatewayProcess, close_of, received, running_gateway
 
 pytestmark = pytest.mark.timeout(90)
 
-FETCHED = rsa.generate_private_key(65537, 2048)
 OWN = ec.generate_private_key(ec.SECP256R1())
 PREVIOUS = "dev-" + "p" * 40
 
 
-class KeyEndpoint:
-    """A JWKS endpoint with one RSA key."""
-
-    def __init__(self) -> None:
-        public = json.loads(RSAAlgorithm.to_jwk(FETCHED.public_key()))
-        body = json.dumps({"keys": [{**public, "kid": "one"}]}).encode()
-        self.answers = threading.Event()
-        endpoint = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                endpoint.answers.wait(30)
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_args: object) -> None: ...
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}/jwks"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        self.answers.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(20)
-
-
 @pytest.fixture
-def endpoint() -> Iterator[KeyEndpoint]:
-    endpoint = KeyEndpoint()
-    yield endpoint
-    endpoint.stop()
+def endpoint() -> Iterator[JwksEndpoint]:
+    with jwks_endpoint() as endpoint:
+        yield endpoint
 
 
 @pytest.fixture
 def gateway(
-    endpoint: KeyEndpoint, shared_redis_url: str, migrated_database: Path, tmp_path: Path
+    endpoint: JwksEndpoint, shared_redis_url: str, migrated_database: Path, tmp_path: Path
 ) -> Iterator[GatewayProcess]:
     """One with a key of each kind, that wants an audience and an issuer."""
     pem = OWN.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
@@ -102,36 +66,36 @@ async def joins(gateway: GatewayProcess, token: str) -> None:
         assert (await received(socket, 1))[0]["hello"]["user"] == "7"
 
 
-async def test_a_room_takes_tokens_of_every_key(gateway: GatewayProcess, endpoint: KeyEndpoint) -> None:
+async def test_a_room_takes_tokens_of_every_key(gateway: GatewayProcess) -> None:
     """HS, the previous HS, ES and a fetched RS key; another audience, issuer or key is 4401."""
-    endpoint.answers.set()
     for token in (
         signed(TOKEN_SECRET, "HS256"),
         signed(PREVIOUS, "HS256"),
         signed(OWN, "ES256"),
-        signed(FETCHED, "RS256", "one"),
+        signed(ONE, "RS256", "one"),
     ):
         await joins(gateway, token)
     for token in (
         signed(TOKEN_SECRET, "HS256", aud="other"),
         signed(TOKEN_SECRET, "HS256", iss="https://other.example"),
         signed("dev-" + "x" * 40, "HS256"),
-        signed(FETCHED, "RS256", "two"),
+        signed(ONE, "RS256", "two"),
     ):
         assert (await close_of(gateway.connect("closed:x", token=token)))[0] == 4401
 
 
 async def test_a_key_that_cannot_be_fetched_in_time_is_temporary(
-    gateway: GatewayProcess, endpoint: KeyEndpoint
+    gateway: GatewayProcess, endpoint: JwksEndpoint
 ) -> None:
     """1013 within the join's deadline, not 4401: the token may be good; the next one finds the key."""
+    endpoint.gate.clear()
     started = time.monotonic()
-    code, reason = await close_of(gateway.connect("closed:x", token=signed(FETCHED, "RS256", "one")))
+    code, reason = await close_of(gateway.connect("closed:x", token=signed(ONE, "RS256", "one")))
     assert (code, bool(reason)) == (1013, True)
     assert time.monotonic() - started < 10
     await joins(gateway, signed(OWN, "ES256"))  # whose key is here does not wait
-    endpoint.answers.set()
-    await joins(gateway, signed(FETCHED, "RS256", "one"))
+    endpoint.gate.set()
+    await joins(gateway, signed(ONE, "RS256", "one"))
 
 
 async def test_an_insecure_gateway_lets_anyone_join_and_publish(

@@ -36,6 +36,32 @@ class FakeConnection:
         return list(frames_of(b"".join(self.written)))
 
 
+class Scale:
+    """What was written to all of its members.
+
+    Attributes:
+        bytes: since :meth:`take`. all_bytes: ever.
+    """
+
+    def __init__(self) -> None:
+        self.bytes = self.all_bytes = 0
+
+    def take(self) -> int:
+        taken, self.bytes = self.bytes, 0
+        self.all_bytes += taken
+        return taken
+
+
+class WeighedConnection:
+    """A connection that keeps nothing but its part of a scale's weight."""
+
+    def __init__(self, scale: Scale) -> None:
+        self._scale = scale
+
+    def write(self, frames: bytes) -> None:
+        self._scale.bytes += len(frames)
+
+
 def frames_of(raw: bytes) -> list[bytes]:
     """The payloads of unmasked text frames."""
     payloads = []
@@ -262,6 +288,23 @@ async def test_many_rooms_share_a_turn(hub: Hub, monkeypatch: pytest.MonkeyPatch
         written.append(sum(map(len, (member.written for member in everybody))))
         assert written[-1] - written[-2] <= 10
     assert all(member.texts == [b"1"] for member in everybody)
+
+
+async def test_a_turn_of_a_large_room_is_bounded_in_bytes(hub: Hub) -> None:
+    """10,000 members and messages of 10 KiB: no turn writes more than a turn may cost, and all of it is written."""
+    scale, text = Scale(), "x" * 10_240
+    for _ in range(10_000):
+        await join(hub, "chat:x", WeighedConnection(scale))
+    everything = 10_000 * 25 * len(text_frame(f'"{text}"'.encode()))
+    hub.fanout.dispatch(publications("chat:x", text))  # alone, then in batches of what waits
+    hub.fanout.dispatch(publications("chat:x", *[text] * 24))
+    turns = [scale.take()]
+    while scale.all_bytes < everything:
+        await asyncio.sleep(0)
+        turns.append(scale.take())
+        assert turns[-1], "the fan-out has stopped"
+    assert scale.all_bytes == everything
+    assert max(turns) <= fanout.TURN_COST
 
 
 async def test_a_small_room_does_not_wait_for_a_large_one(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

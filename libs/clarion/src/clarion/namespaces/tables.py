@@ -225,6 +225,6 @@ class LimitsTable(Table):
     connection_frame_bytes: int = Field(default=1_048_576, ge=1_024, le=16_777_216)
     """Most bytes of one frame or request on ``/connection/*`` and ``/emulation``; over it 1009, or HTTP 413."""
     commands_per_s: int = Field(default=1_000, ge=0)
-    """Commands that one connection may send per second in the long run: error 111, then 3013. 0: no limit."""
+    """Commands and pongs that one connection may send per second in the long run: error 111, then 3013. 0: no limit."""
     commands_burst: int = Field(default=4_000, ge=1)
     """Commands that one connection may send at once after a rest: an SDK subscribes to its channels in one frame."""

@@ -21,8 +21,8 @@ from clarion.server import Connection, Lost
 from clarion.tokens import SubsOptions
 from clarion.values import JSON
 from ws_gateway.endpoints import effects
-from ws_gateway.protocol.codec import Codec, FrameMalformed
-from ws_gateway.protocol.commands import StreamPosition
+from ws_gateway.protocol.codec import Codec, FrameCrowded, FrameMalformed
+from ws_gateway.protocol.commands import PONG, StreamPosition
 from ws_gateway.protocol.effects import (
     Call,
     Close,
@@ -157,7 +157,10 @@ class Client:
         except FrameMalformed:
             session.close(DisconnectCode.BAD_REQUEST)
             return
-        for command in commands:
+        except FrameCrowded:
+            session.close(DisconnectCode.TOO_MANY_REQUESTS)
+            return
+        for command in commands or (PONG,):  # an empty frame is not free either
             session.command(command, now, len(raw))
 
     def closed(self, code: int) -> None:

@@ -17,9 +17,16 @@ from ws_gateway.protocol.commands import Command
 from ws_gateway.protocol.replies import Reply
 from ws_gateway.recovery import Kept
 
+COMMANDS_MAX: Final = 4_096
+"""Most commands of one frame. It is taken in one turn of the loop: 25 ms with so many, 3 s with a MiB of pongs."""
+
 
 class FrameMalformed(ValueError):
     """These bytes are not the protocol's: close with 3501."""
+
+
+class FrameCrowded(ValueError):
+    """A frame of more than ``COMMANDS_MAX`` commands: close with 3013; none of them is decoded."""
 
 
 class Codec(Protocol):
@@ -35,6 +42,7 @@ class Codec(Protocol):
         """Decode a frame.
 
         Raises:
+            FrameCrowded: close code 3013.
             FrameMalformed: close code 3501.
         """
 
@@ -68,7 +76,7 @@ class JsonCodec:
         try:
             if b"\n" not in raw:
                 return [self._decode(raw)]
-            return [self._decode(line) for line in raw.split(b"\n") if line and not line.isspace()]
+            return [self._decode(line) for line in _lines(raw)]
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as exc:
             raise FrameMalformed(str(exc)) from exc
 
@@ -116,6 +124,20 @@ class JsonCodec:
         """See :class:`Codec`."""
         push: dict[str, Any] = {"channel": channel, "join" if event.is_join else "leave": {"info": event.info}}
         return json_encode({"push": push})
+
+
+def _lines(raw: bytes) -> list[bytes]:
+    """The lines of a frame that are not blank.
+
+    Raises:
+        FrameCrowded: too many; far too many are not even split, blank ones included.
+    """
+    if raw.count(b"\n") > COMMANDS_MAX:
+        raise FrameCrowded
+    lines = [line for line in raw.split(b"\n") if line and not line.isspace()]
+    if len(lines) > COMMANDS_MAX:
+        raise FrameCrowded
+    return lines
 
 
 JSON_CODEC: Final = JsonCodec()

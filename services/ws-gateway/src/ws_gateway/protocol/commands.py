@@ -147,6 +147,8 @@ class Command(Struct, omit_defaults=True):
     sub_refresh: SubRefreshRequest | None = None
 
 
+PONG: Final = Command()
+
 Request: TypeAlias = (
     ConnectRequest
     | SubscribeRequest

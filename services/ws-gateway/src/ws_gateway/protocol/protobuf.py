@@ -16,7 +16,7 @@ from clarion.publications import Publication
 from clarion.values import json_encode
 from ws_gateway.events import Membership
 from ws_gateway.protocol import commands, replies
-from ws_gateway.protocol.codec import FrameMalformed
+from ws_gateway.protocol.codec import COMMANDS_MAX, FrameCrowded, FrameMalformed
 from ws_gateway.protocol.commands import Command
 from ws_gateway.protocol.protobuf_wire import (
     Field,
@@ -190,14 +190,8 @@ class ProtobufCodec:
 
     def commands(self, raw: bytes) -> list[Command]:
         """Decode the length-prefixed commands of a frame."""
-        found, at = [], 0
         try:
-            while at < len(raw):
-                size, at = read_varint(raw, at)
-                if at + size > len(raw):
-                    raise FrameMalformed("a command is longer than its frame")
-                found.append(decode(raw[at : at + size], _COMMAND))
-                at += size
+            found = [decode(part, _COMMAND) for part in _parts(raw)]
         except Malformed as exc:
             raise FrameMalformed(str(exc)) from exc
         if any(command.id > 2**32 - 1 for command in found):
@@ -240,6 +234,27 @@ class ProtobufCodec:
         """Encode a join or leave push."""
         told = delimited(5 if event.is_join else 6, delimited(1, _info(event.info)))
         return delimited(4, delimited(2, channel.encode()) + told)
+
+
+def _parts(raw: bytes) -> list[bytes]:
+    """The commands of a frame, still encoded.
+
+    Raises:
+        FrameCrowded: too many.
+        FrameMalformed: the last one is cut off.
+        Malformed: a length that does not end.
+    """
+    parts: list[bytes] = []
+    at = 0
+    while at < len(raw):
+        if len(parts) == COMMANDS_MAX:
+            raise FrameCrowded
+        size, at = read_varint(raw, at)
+        if at + size > len(raw):
+            raise FrameMalformed("a command is longer than its frame")
+        parts.append(raw[at : at + size])
+        at += size
+    return parts
 
 
 _OFFSET: Final = varint(6 << 3)

@@ -205,11 +205,12 @@ class Session:
         if self.is_closed or self.is_leaving:
             return
         request = request_of(command)
-        if request is None and not command.id:
-            return  # a pong
-        self.rules.counts.commands[type(request)] += 1
+        is_pong = request is None and not command.id
+        self.rules.counts.commands[type(request)] += not is_pong
         if not self._is_allowed(now):
             self._refuse(command)
+        elif is_pong:
+            return  # counted all the same: nobody asks for thousands
         elif not command.id and type(request) is not SendRequest:
             self.close(DisconnectCode.BAD_REQUEST)
         elif request is None:

@@ -525,6 +525,26 @@ def test_commands_per_second_are_limited() -> None:
     assert close_of(driver) == 3013
 
 
+def test_pongs_count_as_commands() -> None:
+    """They get no error, having no id: 3013 behind the fiftieth over the limit, and error 111 to a command before."""
+    driver = Driver(config_of(limits={"commands_per_s": 10, "commands_burst": 20}))
+    driver.connect()
+    assert [driver.raw({}) for _ in range(19 + 49)] == [[]] * 68
+    assert code_of(driver.send(ping={})) == 111
+    assert not driver.session.is_closed
+    driver.raw({})
+    assert close_of(driver) == 3013
+
+
+def test_who_answers_pings_is_no_flooder() -> None:
+    """Of the smallest allowance an hour of pongs leaves what a command needs."""
+    driver = Driver(config_of(limits={"commands_per_s": 1, "commands_burst": 1}))
+    driver.connect(ttl_s=4_000)
+    driver.after(3_600)
+    driver.now += 1
+    assert driver.send(ping={})[0]["ping"] == {}
+
+
 def test_commands_under_way_are_limited(driver: Driver) -> None:
     """64 wait; the next gets error 111, temporary."""
     for _ in range(64):
