@@ -10,14 +10,9 @@ import pytest
 
 from clarion.server.drain import HOOK_S
 
-from .manifests import ROOT, Container, Manifests, labels_of, name_of, pod_of
+from .manifests import ROOT, Container, Manifests, bytes_of, labels_of, name_of, pod_of
 
 MANY: Final = ("HorizontalPodAutoscaler", "ScaledObject")
-
-
-def _bytes(quantity: str) -> int:
-    number, unit = re.fullmatch(r"(\d+)(Mi|Gi)", quantity).groups()  # type: ignore[union-attr]
-    return int(number) * {"Mi": 2**20, "Gi": 2**30}[unit]
 
 
 def _must(wrong: list[str]) -> None:
@@ -214,7 +209,7 @@ def test_gateways_hold_what_their_memory_is_for(manifests: Manifests) -> None:
     sockets = int(gateway.variables["CLARION_CONNECTIONS_MAX"] or 0)
     waiting = 256 * 2**20  # CLARION_PROCESS_QUEUED_BYTES_MAX, left at its default
     assert "CLARION_PROCESS_QUEUED_BYTES_MAX" not in gateway.variables
-    assert _bytes(gateway.spec["resources"]["limits"]["memory"]) >= sockets * 9 * 1024 + waiting + 100 * 2**20
+    assert bytes_of(gateway.spec["resources"]["limits"]["memory"]) >= sockets * 9 * 1024 + waiting + 100 * 2**20
 
 
 def test_redis_holds_what_its_memory_is_for(local: Manifests) -> None:
@@ -225,7 +220,7 @@ def test_redis_holds_what_its_memory_is_for(local: Manifests) -> None:
     (behind,) = re.findall(r"^client-output-buffer-limit pubsub \d+mb (\d+)mb", conf, re.MULTILINE)
     gateways = local.find("HorizontalPodAutoscaler", "ws-gateway")["spec"]["maxReplicas"]
     needed = 2 * int(maximum.removesuffix("mb")) + gateways * int(behind) + 256
-    assert _bytes(redis.spec["resources"]["limits"]["memory"]) >= needed * 2**20
+    assert bytes_of(redis.spec["resources"]["limits"]["memory"]) >= needed * 2**20
 
 
 def test_production_has_three_gateways_over_zones(production: Manifests) -> None:
