@@ -8,9 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from clarion.server.drain import HOOK_S
-
-from .manifests import ROOT, Container, Manifests, bytes_of, labels_of, name_of, pod_of
+from .manifests import ROOT, Manifests, bytes_of, labels_of, name_of, pod_of
 
 MANY: Final = ("HorizontalPodAutoscaler", "ScaledObject")
 
@@ -178,29 +176,6 @@ def test_gateways_leave_one_at_a_time(manifests: Manifests) -> None:
     assert down["stabilizationWindowSeconds"] >= 600
     assert (policy["type"], policy["value"]) == ("Pods", 1)
     assert policy["periodSeconds"] > 2 * grace
-
-
-def _sleep(container: Container) -> int:
-    seconds: int = container.spec["lifecycle"]["preStop"]["sleep"]["seconds"]
-    return seconds
-
-
-def test_grace_is_over_what_a_stop_takes(manifests: Manifests) -> None:
-    """preStop, the wait for nginx, the drain: all of it passes before Kubernetes kills."""
-    gateway, http_api, notifier, nginx = map(manifests.server, ("ws-gateway", "http-api", "notifier", "nginx"))
-
-    def seconds(container: Container, *names: str) -> float:
-        return sum(float(container.variables[name] or "nan") for name in names)
-
-    drain = seconds(gateway, "CLARION_DRAIN_WAIT_S", "CLARION_DRAIN_S", "CLARION_DRAIN_GRACE_S")
-    takes = {
-        gateway: _sleep(gateway) + drain + HOOK_S,
-        http_api: _sleep(http_api) + seconds(http_api, "CLARION_HTTP_GRACEFUL_TIMEOUT_S"),
-        notifier: seconds(notifier, "CLARION_NOTIFIER_GRACE_S"),
-        nginx: _sleep(nginx) + seconds(nginx, "CLARION_NGINX_SHUTDOWN_TIMEOUT_S"),
-    }
-    for container, taken in takes.items():
-        assert pod_of(container.owner)["terminationGracePeriodSeconds"] >= taken + 5, str(container)
 
 
 def test_gateways_hold_what_their_memory_is_for(manifests: Manifests) -> None:
