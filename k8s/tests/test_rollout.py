@@ -87,3 +87,22 @@ def test_the_patch_for_slow_names_is_enough(tree: Tree) -> None:
     _is_known_in_time(slow, SLOW_NAMES_S)
     _is_graceful(slow)
     _is_one_at_a_time(slow)
+
+
+def test_a_rollout_does_not_fail_before_its_migration_could(manifests: Manifests) -> None:
+    """http-api and the notifier wait for the Job: it fails first, or a good rollout would be called a failed one."""
+    job = manifests.find("Job", "migrate")["spec"]["activeDeadlineSeconds"]
+    for name in ("http-api", "notifier"):
+        spec, starts = manifests.find("Deployment", name)["spec"], manifests.server(name).spec["startupProbe"]
+        takes = job + spec["minReadySeconds"] + starts["periodSeconds"] * starts["failureThreshold"]
+        assert spec.get("progressDeadlineSeconds", 600) >= takes, name
+
+
+def test_pods_of_a_lost_node_are_replaced_soon(manifests: Manifests) -> None:
+    """Half a minute after a node is given up, in place of Kubernetes' five: nothing there is anybody's only copy."""
+    for deployment in manifests.of("Deployment"):
+        tolerated = pod_of(deployment).get("tolerations", [])
+        assert tolerated == [
+            {"key": f"node.kubernetes.io/{state}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 30}
+            for state in ("not-ready", "unreachable")
+        ], deployment["metadata"]["name"]
