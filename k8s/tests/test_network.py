@@ -1,4 +1,7 @@
-"""Who may reach whom: worked out from the NetworkPolicies as Kubernetes does, compared with the diagram."""
+"""Who may reach whom: worked out from the NetworkPolicies as Kubernetes does, compared with the diagram.
+
+Between known pods, by the ports that they have; test_network_rules.py holds each rule against a list.
+"""
 
 from __future__ import annotations
 
