@@ -18,7 +18,7 @@ from tests.support.waiting import wait_until
 
 from .cluster_redis import ClusterRedis
 from .conftest import ALL
-from .manifests import COMPONENTS, ROOT, Manifests, Tree, bytes_of
+from .manifests import COMPONENTS, ROOT, Manifests, Tree, bytes_of, patches_of
 
 CONF: Final = (ROOT / "deploy" / "redis" / "redis.conf").read_text()
 MIB: Final = 2**20
@@ -121,3 +121,14 @@ def test_redis_holds_what_its_memory_is_for(tree: Tree, rendering: str) -> None:
     (behind,) = re.findall(r"^client-output-buffer-limit pubsub \d+mb (\d+)mb", CONF, re.MULTILINE)
     needed = 2 * int(maximum.removesuffix("mb")) + _gateways(manifests) * int(behind) + 384
     assert bytes_of(server.spec["resources"]["limits"]["memory"]) >= needed * MIB
+
+
+def test_shards_in_the_cluster_have_names_of_their_own(tree: Tree) -> None:
+    """The runbook's patch, and a URL that names each pod: `redis` would be any of them."""
+    page = "docs/runbooks/redis-shard.md"
+    manifests = tree.with_components("in-cluster-redis", patches=patches_of(page))
+    shards = manifests.find("StatefulSet", "redis")["spec"]
+    names = re.findall(r"@(redis-\d+)\.redis:6379", (ROOT / page).read_text())
+    assert shards["serviceName"] == "redis"
+    assert shards["replicas"] > 1
+    assert set(names) == {f"redis-{number}" for number in range(shards["replicas"])}
