@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from .manifests import ROOT, Manifests, bytes_of, labels_of, name_of, pod_of
+from .manifests import ROOT, Manifests, Tree, bytes_of, labels_of, name_of, patches_of, pod_of
 
 MANY: Final = ("HorizontalPodAutoscaler", "ScaledObject")
 
@@ -187,17 +187,6 @@ def test_gateways_hold_what_their_memory_is_for(manifests: Manifests) -> None:
     assert bytes_of(gateway.spec["resources"]["limits"]["memory"]) >= sockets * 9 * 1024 + waiting + 100 * 2**20
 
 
-def test_redis_holds_what_its_memory_is_for(local: Manifests) -> None:
-    """Its data, a copy while the log is rewritten, and what waits for every gateway that falls behind."""
-    redis = local.server("redis")
-    maximum = redis.spec["args"][redis.spec["args"].index("--maxmemory") + 1]
-    conf = (ROOT / "deploy" / "redis" / "redis.conf").read_text()
-    (behind,) = re.findall(r"^client-output-buffer-limit pubsub \d+mb (\d+)mb", conf, re.MULTILINE)
-    gateways = local.find("HorizontalPodAutoscaler", "ws-gateway")["spec"]["maxReplicas"]
-    needed = 2 * int(maximum.removesuffix("mb")) + gateways * int(behind) + 256
-    assert bytes_of(redis.spec["resources"]["limits"]["memory"]) >= needed * 2**20
-
-
 def test_production_has_three_gateways_over_zones(production: Manifests) -> None:
     """One may leave while another is down; spread over nodes and zones; before others when a node goes."""
     gateways = production.find("Deployment", "ws-gateway")
@@ -213,6 +202,13 @@ def test_production_holds_no_secret(production: Manifests) -> None:
     """They are the deployer's to bring; nothing in git could be one."""
     assert production.of("Secret") == []
     assert production.of("StatefulSet") == []
+
+
+def test_a_private_registry_is_named_once(tree: Tree) -> None:
+    """The runbook's patch gives every account the registry's Secret, and so every pod."""
+    private = tree.with_components("network-policies", patches=patches_of("docs/runbooks/first-deployment.md"))
+    for account in private.of("ServiceAccount"):
+        assert account["imagePullSecrets"] == [{"name": "registry"}]
 
 
 @pytest.mark.parametrize("kind", ["Ingress", "Certificate"])

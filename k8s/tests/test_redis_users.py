@@ -11,6 +11,7 @@ from typing import Final
 import pytest
 import redis
 
+from clarion.errors import ClarionError
 from clarion.layers import ClarionChannelLayer
 from clarion.publisher import Publisher
 from tests.support.child import child_stop
@@ -131,3 +132,25 @@ def test_every_command_of_the_code_is_allowed(tree: Tree) -> None:
     assert len(called) > 20
     assert {"publish", "xrange", "hscan", "sscan", "unlink", "subscribe"} <= sent
     assert called | sent <= granted, called | sent - granted
+
+
+def test_another_prefix_needs_names_of_its_own(cluster: ClusterRedis, url: str) -> None:
+    """The user of one deployment is refused the names of another; with that one's prefix in its line it works."""
+    with pytest.raises(ClarionError):
+        Publisher([url], prefix="staging").publish("x", 1)
+    (line,) = re.findall(r"^user clarion (.+)", cluster.users.read_text(), re.MULTILINE)
+    with cluster.admin() as operator:
+        operator.execute_command("ACL", "SETUSER", "staging", *line.replace("asgi*", "staging*").split())
+    theirs = url.replace("//clarion:", "//staging:")
+    Publisher([theirs], prefix="staging").publish("x", 1)
+    with pytest.raises(ClarionError):
+        Publisher([theirs], prefix="asgi").publish("x", 1)
+
+
+def test_every_overlays_prefix_is_in_its_users_line(overlay: Manifests, tree: Tree) -> None:
+    """The line of the local overlay's file, or the one that the runbook gives for a managed Redis."""
+    prefix = overlay.find("ConfigMap", "clarion-env")["data"].get("CLARION_LAYER_PREFIX", "asgi")
+    own = (
+        tree.secrets / "users.acl" if overlay.of("StatefulSet") else ROOT / "docs" / "runbooks" / "first-deployment.md"
+    )
+    assert f"~{prefix}* &{prefix}*" in own.read_text()
