@@ -24,6 +24,12 @@ def manifests(request: pytest.FixtureRequest, tree: Tree) -> Manifests:
     return tree.with_components(*(COMPONENTS if name == "all-components" else [name]))
 
 
+@pytest.fixture(scope="session", params=OVERLAYS)
+def overlay(request: pytest.FixtureRequest, tree: Tree) -> Manifests:
+    """Each overlay."""
+    return tree.render(f"overlays/{request.param}")
+
+
 @pytest.fixture(scope="session")
 def production(tree: Tree) -> Manifests:
     """The overlay for production."""

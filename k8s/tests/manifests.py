@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -83,6 +84,24 @@ def labels_of(one: Object) -> dict[str, str]:
     return labels
 
 
+def bytes_of(quantity: str) -> int:
+    """What ``512Mi`` or ``2Gi`` says."""
+    number, unit = re.fullmatch(r"(\d+)(Mi|Gi)", quantity).groups()  # type: ignore[union-attr]
+    return int(number) * {"Mi": 2**20, "Gi": 2**30}[unit]
+
+
+def patches_of(page: str) -> list[Object]:
+    """What a page of the documentation tells an overlay to patch: ``patches`` of its only block of YAML that has some.
+
+    Args:
+        page: a path in the repository.
+    """
+    blocks = re.findall(r"```yaml\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    (found,) = [block for block in map(yaml.safe_load, blocks) if "patches" in block]
+    patches: list[Object] = found["patches"]
+    return patches
+
+
 def _containers(one: Object) -> Iterator[Container]:
     pod = pod_of(one)
     yield from (Container(one, spec, is_init=True) for spec in pod.get("initContainers", []))
@@ -94,6 +113,7 @@ class Tree:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._added = 0
         shutil.copytree(ROOT / "k8s", folder / "k8s", ignore=shutil.ignore_patterns("tests", "secrets"))
         shutil.copytree(ROOT / "deploy" / "redis", folder / "deploy" / "redis")
         self.secrets = folder / "k8s" / "overlays" / "local" / "secrets"
@@ -113,7 +133,8 @@ class Tree:
 
     def with_components(self, *components: str, patches: Sequence[Object] = ()) -> Manifests:
         """Render the base with some components and patches, as an overlay of somebody else would."""
-        name = f"overlays/with-{len(components)}-{components[0]}"
+        self._added += 1
+        name = f"overlays/with-{self._added}"
         folder = self._folder / "k8s" / name
         folder.mkdir()
         overlay = {

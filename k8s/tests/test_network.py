@@ -1,4 +1,7 @@
-"""Who may reach whom: worked out from the NetworkPolicies as Kubernetes does, compared with the diagram."""
+"""Who may reach whom: worked out from the NetworkPolicies as Kubernetes does, compared with the diagram.
+
+Between known pods, by the ports that they have; test_network_rules.py holds each rule against a list.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,8 @@ import re
 from typing import Any, Final
 
 import pytest
-import yaml
 
-from .manifests import OVERLAYS, ROOT, Manifests, Tree, labels_of
+from .manifests import ROOT, Manifests, Tree, labels_of, patches_of
 
 Labels = dict[str, str]
 
@@ -34,12 +36,6 @@ MANAGED: Final = {
     ("notifier", 6379), ("migrate", 5432), ("publishers", 6379),
 }  # fmt: skip
 """Policies whose stores may be networks outside: each a /16 or narrower."""
-
-
-@pytest.fixture(scope="session", params=OVERLAYS)
-def overlay(request: pytest.FixtureRequest, tree: Tree) -> Manifests:
-    """Each overlay."""
-    return tree.render(f"overlays/{request.param}")
 
 
 def _matches(selector: dict[str, Any], labels: Labels) -> bool:
@@ -160,8 +156,7 @@ def test_the_world_is_no_store(production: Manifests) -> None:
 
 def test_the_way_in_can_be_narrowed(tree: Tree) -> None:
     """The patches of the ingress' README: nginx is reached from one namespace, and believes one network."""
-    page = (ROOT / "k8s" / "components" / "ingress" / "README.md").read_text()
-    patches = yaml.safe_load(page.split("```yaml\n", 1)[1].split("```", 1)[0])["patches"]
+    patches = patches_of("k8s/components/ingress/README.md")
     narrowed = tree.with_components("ingress", "network-policies", patches=patches)
     (rule,) = narrowed.find("NetworkPolicy", "nginx")["spec"]["ingress"]
     assert rule["from"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress-nginx"}}}]

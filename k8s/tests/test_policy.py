@@ -8,16 +8,9 @@ from typing import Any, Final
 
 import pytest
 
-from clarion.server.drain import HOOK_S
-
-from .manifests import ROOT, Container, Manifests, labels_of, name_of, pod_of
+from .manifests import ROOT, Manifests, Tree, bytes_of, labels_of, name_of, patches_of, pod_of
 
 MANY: Final = ("HorizontalPodAutoscaler", "ScaledObject")
-
-
-def _bytes(quantity: str) -> int:
-    number, unit = re.fullmatch(r"(\d+)(Mi|Gi)", quantity).groups()  # type: ignore[union-attr]
-    return int(number) * {"Mi": 2**20, "Gi": 2**30}[unit]
 
 
 def _must(wrong: list[str]) -> None:
@@ -185,47 +178,13 @@ def test_gateways_leave_one_at_a_time(manifests: Manifests) -> None:
     assert policy["periodSeconds"] > 2 * grace
 
 
-def _sleep(container: Container) -> int:
-    seconds: int = container.spec["lifecycle"]["preStop"]["sleep"]["seconds"]
-    return seconds
-
-
-def test_grace_is_over_what_a_stop_takes(manifests: Manifests) -> None:
-    """preStop, the wait for nginx, the drain: all of it passes before Kubernetes kills."""
-    gateway, http_api, notifier, nginx = map(manifests.server, ("ws-gateway", "http-api", "notifier", "nginx"))
-
-    def seconds(container: Container, *names: str) -> float:
-        return sum(float(container.variables[name] or "nan") for name in names)
-
-    drain = seconds(gateway, "CLARION_DRAIN_WAIT_S", "CLARION_DRAIN_S", "CLARION_DRAIN_GRACE_S")
-    takes = {
-        gateway: _sleep(gateway) + drain + HOOK_S,
-        http_api: _sleep(http_api) + seconds(http_api, "CLARION_HTTP_GRACEFUL_TIMEOUT_S"),
-        notifier: seconds(notifier, "CLARION_NOTIFIER_GRACE_S"),
-        nginx: _sleep(nginx) + seconds(nginx, "CLARION_NGINX_SHUTDOWN_TIMEOUT_S"),
-    }
-    for container, taken in takes.items():
-        assert pod_of(container.owner)["terminationGracePeriodSeconds"] >= taken + 5, str(container)
-
-
 def test_gateways_hold_what_their_memory_is_for(manifests: Manifests) -> None:
     """9 KiB an idle socket (docs/runbooks/sizing.md), what may wait for slow clients, 100 MiB for the process."""
     gateway = manifests.server("ws-gateway")
     sockets = int(gateway.variables["CLARION_CONNECTIONS_MAX"] or 0)
     waiting = 256 * 2**20  # CLARION_PROCESS_QUEUED_BYTES_MAX, left at its default
     assert "CLARION_PROCESS_QUEUED_BYTES_MAX" not in gateway.variables
-    assert _bytes(gateway.spec["resources"]["limits"]["memory"]) >= sockets * 9 * 1024 + waiting + 100 * 2**20
-
-
-def test_redis_holds_what_its_memory_is_for(local: Manifests) -> None:
-    """Its data, a copy while the log is rewritten, and what waits for every gateway that falls behind."""
-    redis = local.server("redis")
-    maximum = redis.spec["args"][redis.spec["args"].index("--maxmemory") + 1]
-    conf = (ROOT / "deploy" / "redis" / "redis.conf").read_text()
-    (behind,) = re.findall(r"^client-output-buffer-limit pubsub \d+mb (\d+)mb", conf, re.MULTILINE)
-    gateways = local.find("HorizontalPodAutoscaler", "ws-gateway")["spec"]["maxReplicas"]
-    needed = 2 * int(maximum.removesuffix("mb")) + gateways * int(behind) + 256
-    assert _bytes(redis.spec["resources"]["limits"]["memory"]) >= needed * 2**20
+    assert bytes_of(gateway.spec["resources"]["limits"]["memory"]) >= sockets * 9 * 1024 + waiting + 100 * 2**20
 
 
 def test_production_has_three_gateways_over_zones(production: Manifests) -> None:
@@ -243,6 +202,13 @@ def test_production_holds_no_secret(production: Manifests) -> None:
     """They are the deployer's to bring; nothing in git could be one."""
     assert production.of("Secret") == []
     assert production.of("StatefulSet") == []
+
+
+def test_a_private_registry_is_named_once(tree: Tree) -> None:
+    """The runbook's patch gives every account the registry's Secret, and so every pod."""
+    private = tree.with_components("network-policies", patches=patches_of("docs/runbooks/first-deployment.md"))
+    for account in private.of("ServiceAccount"):
+        assert account["imagePullSecrets"] == [{"name": "registry"}]
 
 
 @pytest.mark.parametrize("kind", ["Ingress", "Certificate"])

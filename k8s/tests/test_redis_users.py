@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -13,52 +11,19 @@ from typing import Final
 import pytest
 import redis
 
+from clarion.errors import ClarionError
 from clarion.layers import ClarionChannelLayer
 from clarion.publisher import Publisher
-from tests.support.child import child_start, child_stop
-from tests.support.ports import free_port
+from tests.support.child import child_stop
 from tests.support.waiting import wait_until
 
+from .cluster_redis import ClusterRedis
 from .manifests import ROOT, Manifests, Tree
 
 _SENT: Final = r"[XZHS][A-Z]*(?:RANGE|SCAN|GET|SET)|(?:UN)?SUBSCRIBE|EVAL(?:SHA)?|PUBLISH|UNLINK|TIME|PING"
 """Commands that stand in the code as words, as ``("XRANGE", ...``."""
 
 SOURCES: Final = [*ROOT.glob("libs/clarion/src/**/*.py"), *ROOT.glob("services/*/src/**/*.py")]
-
-
-class ClusterRedis:
-    """redis-server as the StatefulSet starts it, but on a free port and in a folder of the test."""
-
-    def __init__(self, local: Manifests, tree: Tree, folder: Path) -> None:
-        self.port = free_port()
-        self.users = folder / "users.acl"
-        self.users.write_text(_understood((tree.secrets / "users.acl").read_text()))
-        config = folder / "redis.conf"
-        config.write_text(local.find("ConfigMap", "redis-config")["data"]["redis.conf"])
-        places = {"/etc/redis/redis.conf": config, "/run/redis/users.acl": self.users, "/data": folder}
-        arguments = [str(places.get(word, word)) for word in local.server("redis").spec["args"]]
-        self.log = folder / "redis.log"
-        self.child = child_start([*arguments, "--port", str(self.port)], self.log, cwd=folder)
-
-    def client(self, user: str, password: str) -> redis.Redis:
-        """A client that signs in so."""
-        return redis.Redis(port=self.port, username=user, password=password, socket_timeout=5)
-
-    def answers(self) -> bool:
-        """Whether the probe's user is told PONG."""
-        assert self.child.poll() is None, self.log.read_text()
-        try:
-            return bool(self.client("probe", "probe").ping())
-        except redis.ConnectionError:
-            return False
-
-
-def _understood(users: str) -> str:
-    """Without the one command that a Redis before 7.2 does not know, where it is this machine's: the cluster's is 8."""
-    said = subprocess.run(["redis-server", "--version"], capture_output=True, text=True, timeout=20, check=True).stdout
-    (major, minor) = re.findall(r" v=(\d+)\.(\d+)", said)[0]
-    return users if (int(major), int(minor)) >= (7, 2) else users.replace("+client|setinfo ", "")
 
 
 @pytest.fixture(scope="module")
@@ -138,9 +103,8 @@ def test_nobody_else_may_do_anything(cluster: ClusterRedis) -> None:
 
 def test_a_password_is_changed_without_a_restart(cluster: ClusterRedis, url: str) -> None:
     """A second one is added, the first is taken away, and the connections that are there stay."""
-    (admin,) = re.findall(r"^user admin .*>(\S+)", cluster.users.read_text(), re.MULTILINE)
     passwords = [_password(url), "another-one"]
-    with cluster.client("clarion", passwords[0]) as old, cluster.client("admin", admin) as operator:
+    with cluster.client("clarion", passwords[0]) as old, cluster.admin() as operator:
         connection = old.connection_pool.get_connection()
         for rule, good in ((">another-one", passwords), (f"<{passwords[0]}", passwords[1:])):
             operator.execute_command("ACL", "SETUSER", "clarion", rule)
@@ -170,12 +134,23 @@ def test_every_command_of_the_code_is_allowed(tree: Tree) -> None:
     assert called | sent <= granted, called | sent - granted
 
 
-@pytest.mark.skipif(shutil.which("redis-cli") is None, reason="no redis-cli on this machine")
-def test_the_probe_is_what_the_container_runs(cluster: ClusterRedis, local: Manifests) -> None:
-    """Its exit code tells: 0 while Redis answers, not 0 if it refuses."""
-    command = local.server("redis").spec["readinessProbe"]["exec"]["command"]
-    at = ["-p", str(cluster.port)]
-    log = cluster.users.with_name("probe.log")
-    assert child_start([command[0], *at, *command[1:]], log).wait(20) == 0
-    refused = [word if word != "ping" else "info" for word in command]
-    assert child_start([refused[0], *at, *refused[1:]], log).wait(20) != 0
+def test_another_prefix_needs_names_of_its_own(cluster: ClusterRedis, url: str) -> None:
+    """The user of one deployment is refused the names of another; with that one's prefix in its line it works."""
+    with pytest.raises(ClarionError):
+        Publisher([url], prefix="staging").publish("x", 1)
+    (line,) = re.findall(r"^user clarion (.+)", cluster.users.read_text(), re.MULTILINE)
+    with cluster.admin() as operator:
+        operator.execute_command("ACL", "SETUSER", "staging", *line.replace("asgi*", "staging*").split())
+    theirs = url.replace("//clarion:", "//staging:")
+    Publisher([theirs], prefix="staging").publish("x", 1)
+    with pytest.raises(ClarionError):
+        Publisher([theirs], prefix="asgi").publish("x", 1)
+
+
+def test_every_overlays_prefix_is_in_its_users_line(overlay: Manifests, tree: Tree) -> None:
+    """The line of the local overlay's file, or the one that the runbook gives for a managed Redis."""
+    prefix = overlay.find("ConfigMap", "clarion-env")["data"].get("CLARION_LAYER_PREFIX", "asgi")
+    own = (
+        tree.secrets / "users.acl" if overlay.of("StatefulSet") else ROOT / "docs" / "runbooks" / "first-deployment.md"
+    )
+    assert f"~{prefix}* &{prefix}*" in own.read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -62,3 +63,17 @@ def test_gateway_has_the_time_to_drain() -> None:
     assert not [name for name in service["environment"] if name.startswith("CLARION_DRAIN_")]
     takes_s = sum(map(float, defaults.values())) + HOOK_S + 3 * CANCEL_S
     assert float(service["stop_grace_period"].removesuffix("s")) >= takes_s + 5
+
+
+def test_numbers_of_compose_have_a_reason() -> None:
+    """A limit, a size or a time of docker-compose.yml says why it is so large, beside it or in the line above."""
+    limits = re.compile(
+        r"pids_limit|max-size|size=\d|shm_size|stop_grace|start_period|retention|soft: \d|_S: \d|_REQUESTS|replicas"
+    )
+    lines = FILES[0].read_text().splitlines()
+    without = [
+        line.strip()
+        for above, line in pairwise(lines)
+        if limits.search(line.partition("#")[0]) and "#" not in line and not above.strip().startswith("#")
+    ]
+    assert [line for line in without if "_PER_S: ${" not in line] == []  # whose defaults are nginx's image's

@@ -25,7 +25,7 @@ readonly STREAMS="+xadd +xrange +xrevrange"
 
 redis=$(random) postgres=$(random)
 printf '%s' "$postgres" >"$folder/postgres-password"
-# `asgi`: CLARION_LAYER_PREFIX. `reset`: whatever a server's defaults grant, it is not kept.
+# `asgi`: CLARION_LAYER_PREFIX, of which every name is made; another prefix needs `~another* &another*`. `reset`: whatever a server's defaults grant, it is not kept.
 cat >"$folder/users.acl" <<ACL
 user default off
 user probe reset on nopass +ping

@@ -56,6 +56,19 @@ def test_readiness_tells_what_is_away(start_service: StartService) -> None:
     assert service.request("GET", "/health/live").status == 200
 
 
+def test_http_api_is_ready_without_redis(start_service: StartService) -> None:
+    """A probe is told what is away, and sends callers: what waits in the outbox is taken, people sign in."""
+    service = start_service("redis://127.0.0.1:1")
+    ready = service.request("GET", "/health/ready")
+    checks = {"database": "ok", "redis": "unavailable", "migrations": "ok"}
+    assert (ready.status, ready.json()) == (200, {"status": "ok", "checks": checks})
+    assert '"readiness.changed"' in service.log
+    notification = {"users": ["7"], "title": "Later", "body": "A row waits for Redis."}
+    assert service.post("/api/v1/notifications", notification, key="notify").status == 202
+    assert Browser(service).sign_in("ada").status == 200
+    assert service.publish("chat:a").code == "layer_unavailable"
+
+
 def test_a_database_that_is_not_migrated_or_away_is_503(start_service: StartService) -> None:
     """No table: the API says database_unavailable with Retry-After, and nothing of SQL."""
     service = start_service("redis://127.0.0.1:1", seed=False)

@@ -1,4 +1,4 @@
-"""What readiness asks, each within a bounded time.
+"""What readiness asks, each within a bounded time, and what of it decides.
 
 A database that accepts a connection and then says nothing would hold a probe for ever: a check runs in a thread of its
 own, and the answer does not wait for it longer than ``TIMEOUT_S``.
@@ -23,6 +23,12 @@ log = structlog.get_logger(__name__)
 
 TIMEOUT_S: Final = 1.5
 OK: Final = "ok"
+
+GATES: Final = frozenset({"database", "migrations"})
+"""Without these nothing can be answered. Redis is told and does not decide: without it notifications are taken into
+the outbox, people sign in, the admin and the pages work, and a publish is told 503 for itself. All replicas would take
+themselves out at once, and nobody would be left for any of that.
+"""
 
 
 class CheckFailed(Exception):
@@ -64,7 +70,7 @@ class BoundedCheck:
             self._answer = OK
         except CheckFailed as exc:
             self._answer = str(exc)
-        except Exception as exc:  # noqa: BLE001 - the thread's boundary; whatever it is, we are not ready
+        except Exception as exc:  # noqa: BLE001 - the thread's boundary; whatever it is, that is a no
             self._answer = "unavailable"
             log.debug("check.failed", check=self._name, error=repr(exc))
         finally:
@@ -121,3 +127,8 @@ def readiness(timeout_s: float = TIMEOUT_S) -> dict[str, str]:
     asked = {name: (check, check.start()) for name, check in checks().items()}
     deadline = time.monotonic() + timeout_s  # one for all: three that hang take no longer than one
     return {name: check.answer(thread, deadline) for name, (check, thread) in asked.items()}
+
+
+def is_ready(answers: Mapping[str, str]) -> bool:
+    """Whether callers may be sent here, by each check's answer."""
+    return all(answer == OK for name, answer in answers.items() if name in GATES)
