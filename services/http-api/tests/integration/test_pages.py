@@ -8,6 +8,9 @@ from urllib.parse import urlencode
 
 import pytest
 
+from tests.support.redis_server import RedisServer
+from tests.support.waiting import wait_until
+
 from .conftest import StartService
 from .http_service import Browser, HttpService
 
@@ -56,9 +59,11 @@ def test_readiness_tells_what_is_away(start_service: StartService) -> None:
     assert service.request("GET", "/health/live").status == 200
 
 
-def test_http_api_is_ready_without_redis(start_service: StartService) -> None:
+def test_http_api_stays_ready_when_it_loses_redis(start_service: StartService, redis_server: RedisServer) -> None:
     """A probe is told what is away, and sends callers: what waits in the outbox is taken, people sign in."""
-    service = start_service("redis://127.0.0.1:1")
+    service = start_service(redis_server.url)
+    wait_until(lambda: service.request("GET", "/health/ready").status == 200, what="all that it needs was there")
+    redis_server.stop()
     ready = service.request("GET", "/health/ready")
     checks = {"database": "ok", "redis": "unavailable", "migrations": "ok"}
     assert (ready.status, ready.json()) == (200, {"status": "ok", "checks": checks})
@@ -67,6 +72,14 @@ def test_http_api_is_ready_without_redis(start_service: StartService) -> None:
     assert service.post("/api/v1/notifications", notification, key="notify").status == 202
     assert Browser(service).sign_in("ada").status == 200
     assert service.publish("chat:a").code == "layer_unavailable"
+
+
+def test_http_api_waits_for_its_first_redis(start_service: StartService) -> None:
+    """One that has never reached Redis, perhaps at a wrong address, is sent nobody."""
+    service = start_service("redis://127.0.0.1:1")
+    ready = service.request("GET", "/health/ready")
+    checks = {"database": "ok", "redis": "unavailable", "migrations": "ok"}
+    assert (ready.status, ready.json()) == (503, {"status": "unavailable", "checks": checks})
 
 
 def test_a_database_that_is_not_migrated_or_away_is_503(start_service: StartService) -> None:

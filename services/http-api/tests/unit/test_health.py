@@ -11,7 +11,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 
 from http_api.health import middleware
-from http_api.health.checks import BoundedCheck, CheckFailed, MigrationsCheck
+from http_api.health.checks import BoundedCheck, CheckFailed, MigrationsCheck, checks
 
 
 def ask(check: BoundedCheck, timeout_s: float = 20) -> str:
@@ -28,7 +28,10 @@ def test_a_check_says_ok_or_why_not() -> None:
     def broken() -> None:
         raise RuntimeError("password=hunter2")
 
-    assert ask(BoundedCheck("good", lambda: None)) == "ok"
+    good = BoundedCheck("good", lambda: None)
+    assert not good.was_ok
+    assert ask(good) == "ok"
+    assert good.was_ok
     assert ask(BoundedCheck("failed", failed)) == "migrations are missing"
     assert ask(BoundedCheck("broken", broken)) == "unavailable"
 
@@ -63,13 +66,17 @@ def test_missing_migrations_are_told_until_they_are_there() -> None:
     check()
 
 
+@pytest.mark.parametrize("was_ok", [False, True])
 @pytest.mark.parametrize("check", ["database", "redis", "migrations"])
-def test_every_check_is_told_and_redis_alone_does_not_gate(check: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without Redis most of the API works: what waits in the outbox, the admin, pages, tokens."""
+def test_every_check_is_told_and_redis_alone_gates_only_once(
+    check: str, was_ok: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a Redis that was there most of the API works: what waits in the outbox, the admin, pages, tokens."""
     answers = dict.fromkeys(["database", "redis", "migrations"], "ok") | {check: "no answer"}
     monkeypatch.setattr(middleware, "readiness", lambda: answers)
+    monkeypatch.setattr(checks()[check], "was_ok", was_ok)
     answer = Client().get("/health/ready")
-    is_ready = check == "redis"
+    is_ready = check == "redis" and was_ok
     assert answer.status_code == (200 if is_ready else 503)
     assert answer.json() == {"status": "ok" if is_ready else "unavailable", "checks": answers}
 

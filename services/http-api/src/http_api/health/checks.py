@@ -25,9 +25,10 @@ TIMEOUT_S: Final = 1.5
 OK: Final = "ok"
 
 GATES: Final = frozenset({"database", "migrations"})
-"""Without these nothing can be answered. Redis is told and does not decide: without it notifications are taken into
-the outbox, people sign in, the admin and the pages work, and a publish is told 503 for itself. All replicas would take
-themselves out at once, and nobody would be left for any of that.
+"""Without these nothing can be answered. Redis decides until it has answered a process once: one that has the wrong
+address must not take an old one's place. From then on it is told and does not decide: without it notifications are
+taken into the outbox, people sign in, the admin and the pages work, and a publish is told 503 for itself. All replicas
+would take themselves out at once, and nobody would be left for any of that.
 """
 
 
@@ -36,7 +37,11 @@ class CheckFailed(Exception):
 
 
 class BoundedCheck:
-    """A check that is asked at most once at a time: one that hangs makes no second thread hang."""
+    """A check that is asked at most once at a time: one that hangs makes no second thread hang.
+
+    Attributes:
+        was_ok: whether it has been, at least once since the process began.
+    """
 
     def __init__(self, name: str, ask: Callable[[], None]) -> None:
         self._name = name
@@ -45,6 +50,7 @@ class BoundedCheck:
         self._answer = OK
         self._last = OK
         self._lock = threading.Lock()
+        self.was_ok = False
 
     def start(self) -> threading.Thread:
         """Ask in a thread, unless the last asking still hangs."""
@@ -68,6 +74,7 @@ class BoundedCheck:
         try:
             self._ask()
             self._answer = OK
+            self.was_ok = True
         except CheckFailed as exc:
             self._answer = str(exc)
         except Exception as exc:  # noqa: BLE001 - the thread's boundary; whatever it is, that is a no
@@ -131,4 +138,9 @@ def readiness(timeout_s: float = TIMEOUT_S) -> dict[str, str]:
 
 def is_ready(answers: Mapping[str, str]) -> bool:
     """Whether callers may be sent here, by each check's answer."""
-    return all(answer == OK for name, answer in answers.items() if name in GATES)
+    return all(answer == OK or (name not in GATES and checks()[name].was_ok) for name, answer in answers.items())
+
+
+def redis_look() -> None:
+    """Ask Redis when a process begins: a worker that no probe has met yet knows that it was there."""
+    checks()["redis"].start()

@@ -20,7 +20,7 @@ class HealthMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Liveness is that we answer; readiness is that what we cannot do without answers us: 200, or 503.
 
-        Readiness tells what each check found, Redis' included, which makes no 503.
+        Readiness tells what each check found, Redis' included, whose loss makes no 503.
         """
         if request.path_info not in {"/health/live", "/health/ready"}:
             return self._get_response(request)
