@@ -85,10 +85,10 @@ async def test_killed_redis(running: Deployment) -> None:
         await asyncio.to_thread(running.redis_flush)
         before = list(flowing.accepted)
         ids = await asyncio.to_thread(running.kill, "redis")
-        assert not await asyncio.to_thread(running.publish, channel, {"n": 1_000_000})
+        assert not await asyncio.to_thread(running.offer, channel, {"n": 1_000_000})
         await start_and_smoke(running, ids)
         for number in range(1_000_001, 1_000_004):
-            assert await asyncio.to_thread(running.publish, channel, {"n": number})
+            assert await asyncio.to_thread(running.offer, channel, {"n": number})
             before.append(number)
         await assert_nothing_lost(made, channel, before)
 
