@@ -19,6 +19,7 @@ RULES: Final = ROOT / "deploy" / "prometheus" / "rules.yml"
 DASHBOARDS: Final = sorted((ROOT / "deploy" / "grafana" / "dashboards").glob("*.json"))
 
 _INTERNAL_PORT: Final = re.compile(r"internal_port: int = Field\(default=(\d+)")
+_ROUTE: Final = re.compile(r"\bMETRICS(?:: |\] = )metrics_handler\(")
 _METRIC: Final = re.compile(r"\bclarion_[a-z_]+")
 _SUFFIX: Final = re.compile(r"_(?:total|bucket|sum|count)$")
 
@@ -57,18 +58,31 @@ def compose_services() -> dict[str, Any]:
     return services
 
 
+def source_of(service: str) -> Path:
+    """The folder of a service's code."""
+    return ROOT / "services" / service / "src" / service.replace("-", "_")
+
+
+def has_metrics(service: str) -> bool:
+    """Whether a service puts a handler on the route of metrics, of its own making (``def metrics_handler``)."""
+    text = "\n".join(path.read_text() for path in source_of(service).rglob("*.py"))
+    return bool(_ROUTE.search(text)) and "\ndef metrics_handler(" in text
+
+
 def test_jobs_are_scraped_where_something_answers() -> None:
-    """Each job is a service on a network of Prometheus' whose settings name that port, and that has the route."""
+    """Every service has the route and a job, is on a network of Prometheus', and listens on that port in its image."""
     services = compose_services()
     jobs = {job["job_name"]: job for job in yaml.safe_load(PROMETHEUS.read_text())["scrape_configs"]}
-    assert set(jobs) == {path.parents[2].name for path in ROOT.glob("services/*/src/*/metrics.py")}
+    assert set(jobs) == {path.name for path in (ROOT / "services").iterdir() if has_metrics(path.name)}
+    assert set(jobs) == {"http-api", "ws-gateway", "notifier"}
     for name, job in jobs.items():
         (found,) = job["dns_sd_configs"]
         assert found["names"] == [name]
         assert set(services[name]["networks"]) & set(services["prometheus"]["networks"])
-        source = ROOT / "services" / name / "src" / name.replace("-", "_")
-        assert _INTERNAL_PORT.findall((source / "env.py").read_text()) == [str(found["port"])]
-        assert any("METRICS: metrics_handler(" in path.read_text() for path in source.glob("*.py")), name
+        assert _INTERNAL_PORT.findall((source_of(name) / "env.py").read_text()) == [str(found["port"])]
+        image = (ROOT / "services" / name / "Dockerfile").read_text()
+        assert "CLARION_INTERNAL_HOST=0.0.0.0" in image
+        assert f"CLARION_INTERNAL_PORT={found['port']}" in image
 
 
 def test_grafana_reaches_prometheus_alone() -> None:
