@@ -72,15 +72,15 @@ def gateway_names(env: DevEnv) -> list[str]:
     return [f"gateway-{number}" for number in range(1, env.gateways + 1)]
 
 
-def internal_name(gateway: str) -> str:
-    """The name of a gateway's internal port."""
-    return f"{gateway}-internal"
+def internal_name(process: str) -> str:
+    """The name of a process's internal port."""
+    return f"{process}-internal"
 
 
 def port_names(env: DevEnv) -> list[str]:
     """Every port that is picked."""
     gateways = gateway_names(env)
-    return ["redis", "http-api", "notifier-internal", *gateways, *map(internal_name, gateways)]
+    return ["redis", "http-api", *map(internal_name, ("http-api", "notifier", *gateways)), *gateways]
 
 
 def programs(env: DevEnv, run_dir: RunDir, state: State) -> list[Program]:
@@ -104,7 +104,11 @@ def _http_api(state: State) -> Program:
     gunicorn = [python(), "-m", "gunicorn", "-c", str(ROOT / "services" / "http-api" / "gunicorn.conf.py")]
     port = state.ports["http-api"]
     return Program(
-        "http-api", [*gunicorn, "http_api.wsgi:application"], lambda: _answers(port, "/health/ready"), stop_wait_s=20
+        "http-api",
+        [*gunicorn, "http_api.wsgi:application"],
+        lambda: _answers(port, "/health/ready"),
+        env={"CLARION_INTERNAL_PORT": str(state.ports[internal_name("http-api")])},
+        stop_wait_s=20,
     )
 
 
@@ -124,7 +128,7 @@ def _gateway(name: str, state: State) -> Program:
 
 
 def _notifier(state: State) -> Program:
-    port = state.ports["notifier-internal"]
+    port = state.ports[internal_name("notifier")]
     return Program(
         "notifier",
         [python(), "-m", "notifier"],

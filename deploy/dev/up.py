@@ -141,6 +141,8 @@ class Run:
                 "admin": {"id": state.admin_id, "username": ADMIN_NAME, "password": state.admin_password},
                 "http_api": f"http://{http_api}",
                 "gateways": [f"http://{gateway}" for gateway in gateways],
+                "http_api_internal": f"http://127.0.0.1:{state.ports[internal_name('http-api')]}",
+                "notifier_internal": f"http://127.0.0.1:{state.ports[internal_name('notifier')]}",
                 "gateways_internal": [
                     f"http://127.0.0.1:{state.ports[internal_name(name)]}" for name in gateway_names(env)
                 ],

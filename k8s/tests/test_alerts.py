@@ -1,4 +1,4 @@
-"""The alerts: Prometheus takes them, they fire when they should, and each leads to a page."""
+"""The alerts: Prometheus takes them, and they fire when they should. tests/deploy/test_monitoring.py has the rest."""
 
 from __future__ import annotations
 
@@ -46,19 +46,11 @@ def test_alerts_fire_when_they_should(rules: dict[str, Any], tmp_path: Path) -> 
     _promtool("test", "rules", tmp_path / "alerts.yaml")
 
 
-def test_every_alert_says_how_urgent_it_is_and_what_to_do(rules: dict[str, Any]) -> None:
-    """A severity, a sentence, and a page of the runbooks that exists."""
-    for alert in _alerts(rules):
-        assert alert["labels"]["severity"] in {"page", "ticket"}, alert["alert"]
-        assert alert["annotations"].keys() == {"summary", "description", "runbook_url"}, alert["alert"]
-        assert (ROOT / alert["annotations"]["runbook_url"]).is_file(), alert["alert"]
-
-
 def test_alerts_and_autoscalers_ask_for_numbers_that_exist(production: Manifests, rules: dict[str, Any]) -> None:
     """Every number of ours is in the reference of metrics, under the same name."""
     (scaler,) = production.of("ScaledObject")
     queries = [alert["expr"] for alert in _alerts(rules)] + [scaler["spec"]["triggers"][0]["metadata"]["query"]]
-    asked = {name for query in queries for name in re.findall(r"\bclarion_\w+", query)}
+    asked = {name for query in queries for name in re.findall(r"\bclarion_\w+?(?=_bucket\b|\b)", query)}
     known = set(re.findall(r"\bclarion_\w+", METRICS.read_text()))
     assert len(asked) >= 6
     assert asked <= known

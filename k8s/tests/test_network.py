@@ -24,13 +24,13 @@ PODS: Final = {
 """The diagram's letters."""
 
 PORTS: Final = {
-    "nginx": [8080], "http-api": [8000], "ws-gateway": [8001, 9102], "notifier": [9103], "migrate": [], "redis": [6379],
-    "postgres": [5432], "publisher": [], "stranger": [],
+    "nginx": [8080], "http-api": [8000, 9101], "ws-gateway": [8001, 9102], "notifier": [9103], "migrate": [],
+    "redis": [6379], "postgres": [5432], "publisher": [], "stranger": [],
 }  # fmt: skip
 PUBLIC: Final = {"nginx": 8080, "http-api": 8000, "ws-gateway": 8001, "redis": 6379, "postgres": 5432}
 """The port of an arrow; the others are internal."""
 PROMETHEUS: Final = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
-SCRAPED: Final = {("ws-gateway", 9102)}
+SCRAPED: Final = {("http-api", 9101), ("ws-gateway", 9102), ("notifier", 9103)}
 MANAGED: Final = {
     ("http-api", 5432), ("http-api", 6379), ("ws-gateway", 5432), ("ws-gateway", 6379), ("notifier", 5432),
     ("notifier", 6379), ("migrate", 5432), ("publishers", 6379),

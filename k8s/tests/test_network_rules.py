@@ -17,6 +17,7 @@ RULES: Final = """
 acme             acme.cert-manager.io/http01-solver=true    in   world                           TCP 8089
 dns              every pod                                  out  world                           TCP 53
 dns              every pod                                  out  world                           UDP 53
+http-api         http-api                                   in   namespace monitoring            TCP 9101
 http-api         http-api                                   in   nginx                           TCP 8000
 http-api         http-api                                   out  POSTGRES                        TCP 5432
 http-api         http-api                                   out  REDIS                           TCP 6379
@@ -24,6 +25,7 @@ migrate          migrate                                    out  POSTGRES       
 nginx            nginx                                      in   world                           TCP 8080
 nginx            nginx                                      out  http-api                        TCP 8000
 nginx            nginx                                      out  ws-gateway                      TCP 8001
+notifier         notifier                                   in   namespace monitoring            TCP 9103
 notifier         notifier                                   out  POSTGRES                        TCP 5432
 notifier         notifier                                   out  REDIS                           TCP 6379
 postgres         postgres                                   in   http-api                        TCP 5432

@@ -51,7 +51,7 @@ COMMANDS: Final = {"migrate", "showmigrations", "createsuperuser"} | {
 
 
 def test_every_alert_is_told_of_or_explains_itself(production: Manifests) -> None:
-    """An alert that a runbook names exists under that name."""
+    """An alert that a runbook names exists under that name; tests/deploy/test_monitoring.py sees the other way."""
     rules = production.find("PrometheusRule", "clarion")["spec"]["groups"]
     alerts = {rule["alert"] for group in rules for rule in group["rules"]}
     named = {name for page in RUNBOOKS for name in re.findall(r"`(Clarion[A-Z]\w+)`", page.read_text())}

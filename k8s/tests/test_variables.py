@@ -145,7 +145,10 @@ def test_probes_ask_where_the_program_listens(manifests: Manifests) -> None:
         "internal": int(gateway.variables["CLARION_INTERNAL_PORT"] or 0),
     }
     assert ports[str(notifier)]["internal"] == int(notifier.variables["CLARION_INTERNAL_PORT"] or 0)
-    assert ports[str(http_api)]["http"] == int((http_api.variables["CLARION_HTTP_BIND"] or "").rpartition(":")[2])
+    assert ports[str(http_api)] == {
+        "http": int((http_api.variables["CLARION_HTTP_BIND"] or "").rpartition(":")[2]),
+        "internal": int(http_api.variables["CLARION_INTERNAL_PORT"] or 0),
+    }
     for container in manifests.containers:
         for name in ("startupProbe", "livenessProbe", "readinessProbe"):
             asked = container.spec.get(name, {}).get("httpGet", {}).get("port")

@@ -14,6 +14,7 @@ from gunicorn.glogging import Logger
 from clarion.env import database_refused_exit
 from clarion.logs import logging_config
 from http_api.env import env
+from http_api.metrics.master import child_exit, on_exit, post_fork, when_ready  # noqa: F401 - gunicorn's hooks
 
 
 class EventLogger(Logger):

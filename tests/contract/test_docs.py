@@ -186,40 +186,54 @@ def test_metrics_are_documented() -> None:
     """Every metric that a service shows has a row with its type and labels, and the tables name no other."""
     shown = set()
     for source in (ROOT / folder for folder in ("libs/clarion/src", "services")):
-        for module in source.rglob("metrics.py"):
-            shown |= _metrics_of(module.read_text(encoding="utf-8"))
+        for module in source.rglob("*.py"):
+            if "tests" not in module.parts:
+                shown |= _metrics_of(module.read_text(encoding="utf-8"))
     rows = re.findall(r"^\| `(clarion_\w+)` \| (\w+) \|([^|]*)\|", _rows(METRICS), re.MULTILINE)
     documented = {(name, kind, tuple(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
     assert ("clarion_gateway_lost_total", "counter", ("reason",)) in shown
+    assert ("clarion_http_requests_total", "counter", ("method", "route", "status")) in shown
     assert documented == shown
 
 
 def _metrics_of(text: str) -> set[tuple[str, str, tuple[str, ...]]]:
-    """Name, type and labels of each ``counter(…)``, ``gauge(…)`` and ``histogram(…)`` of a collector."""
+    """Name, type and labels of each metric that a module shows.
+
+    A collector makes it by ``counter(…)``, ``gauge(…)`` or ``histogram(…)``, prometheus_client by ``Counter(…)`` etc.
+    """
     found = set()
-    constants = {
-        node.targets[0].id: ast.literal_eval(node.value)
-        for node in ast.walk(ast.parse(text))
-        if isinstance(node, ast.Assign)
-        and isinstance(node.targets[0], ast.Name)
-        and isinstance(node.value, ast.Tuple)
-        and all(isinstance(each, ast.Constant) for each in node.value.elts)
-    }
-    for node in ast.walk(ast.parse(text)):
+    tree = ast.parse(text)
+    constants = dict(_tuples(tree))
+    for node in ast.walk(tree):
         match node:
-            case ast.Call(
-                func=ast.Name(id=("counter" | "gauge" | "histogram") as kind),
-                args=[ast.Constant(value=str(name)), *rest],
-            ):
-                labels: list[str] = []
-                for each in rest[2:]:
-                    match each:
-                        case ast.Constant(value=str(label)):
-                            labels.append(label)
-                        case ast.Starred(value=ast.Name(id=constant)):
-                            labels += constants[constant]
-                found.add((f"{name}_total" if kind == "counter" else name, kind, tuple(labels)))
+            case ast.Call(func=ast.Name(id=maker), args=[ast.Constant(value=str(name)), *rest]):
+                kind = maker.lower()
+                if kind in {"counter", "gauge", "histogram"} and name.startswith("clarion_"):
+                    labels = _labels(rest[2:] if maker == kind else rest[1:2], constants)
+                    found.add((f"{name}_total" if kind == "counter" else name, kind, labels))
     return found
+
+
+def _tuples(tree: ast.Module) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Names that stand for a tuple of texts."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Tuple(elts=parts)):
+                if all(isinstance(part, ast.Constant) for part in parts):
+                    yield name, tuple(ast.literal_eval(part) for part in parts)
+
+
+def _labels(arguments: list[ast.expr], constants: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+    labels: list[str] = []
+    for argument in arguments:
+        match argument:
+            case ast.Constant(value=str(label)):
+                labels.append(label)
+            case ast.Starred(value=ast.Name(id=constant)):
+                labels += constants[constant]
+            case ast.Tuple():
+                labels += ast.literal_eval(argument)
+    return tuple(labels)
 
 
 def test_loss_reasons_are_documented() -> None:

@@ -34,6 +34,8 @@ def test_up_tells_how_to_reach_it_in_dev_json(own_product: Product) -> None:
         "admin",
         "http_api",
         "gateways",
+        "http_api_internal",
+        "notifier_internal",
         "gateways_internal",
         "redis_url",
         "layer_prefix",
@@ -46,8 +48,10 @@ def test_up_tells_how_to_reach_it_in_dev_json(own_product: Product) -> None:
     for path in (own_product.run_dir / "dev.json", own_product.run_dir / "state.json"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     own_product.publish("chat:x", {"n": 1})
-    for address in [dev["http_api"], *dev["gateways"], *dev["gateways_internal"]]:
+    for address in [dev["http_api"], *dev["gateways"], dev["notifier_internal"], *dev["gateways_internal"]]:
         assert httpx.get(f"{address}/health/ready", trust_env=False).status_code == 200
+    for address in [dev["http_api_internal"], dev["notifier_internal"], *dev["gateways_internal"]]:
+        assert "clarion_build_info" in httpx.get(f"{address}/metrics", trust_env=False).text
     assert own_product.stop() == 0
 
 

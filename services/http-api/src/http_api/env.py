@@ -17,6 +17,10 @@ class HttpApiEnv(PagesEnv):
 
     http_bind: str = Field(default="127.0.0.1:8000", pattern=r"^(unix:/\S+|\S+:\d{1,5})$")
     """``host:port`` or ``unix:/path`` that gunicorn listens on."""
+    internal_host: str = "127.0.0.1"
+    """Address of the internal port; in a container, the container's."""
+    internal_port: int = Field(default=9101, ge=0, le=65_535)
+    """Port of metrics; 0 takes a free one and logs it."""
     http_workers: int = Field(default=1, ge=1, le=256)
     http_threads: int = Field(default=4, ge=1, le=256)
     """Threads per worker. Each keeps one database connection; Redis connections are at most as many."""

@@ -82,6 +82,7 @@ class HttpService:
     def __init__(self, folder: Path, database_url: str, redis_url: str, prefix: str, **env: str) -> None:
         self.folder = folder
         self.port = free_port()
+        self.internal_port = free_port()
         self.prefix = prefix
         (folder / "clarion.toml").write_text(CLARION_TOML)
         self.env = {
@@ -92,6 +93,7 @@ class HttpService:
             "CLARION_TOKEN_SECRET": TOKEN_SECRET,
             "CLARION_PUBLIC_URL": f"http://127.0.0.1:{self.port}",
             "CLARION_HTTP_BIND": f"127.0.0.1:{self.port}",
+            "CLARION_INTERNAL_PORT": str(self.internal_port),
             "CLARION_CONFIG": str(folder / "clarion.toml"),
             "CLARION_LAYER_PREFIX": prefix,
             "CLARION_REDIS_URL": redis_url,

@@ -53,9 +53,7 @@ class DatabaseThread:
         Raises:
             DatabaseUnavailable: it failed for a reason of the database's, or took over ``DATABASE_DEADLINE_S``.
         """
-        future = self._executor.submit(_run, partial(function, *args, **kwargs))
-        self._calls.add(future)
-        future.add_done_callback(self._calls.discard)
+        future = self.submit(partial(function, *args, **kwargs))
         try:
             async with asyncio.timeout(DATABASE_DEADLINE_S):
                 return await asyncio.wrap_future(future)
@@ -63,6 +61,17 @@ class DatabaseThread:
             raise DatabaseUnavailable(f"no answer within {DATABASE_DEADLINE_S:g} s") from exc
         except (DatabaseError, InterfaceError) as exc:
             raise DatabaseUnavailable(_kind(exc)) from exc
+
+    def submit(self, function: Callable[[], Result]) -> Future[Result]:
+        """Run a function behind the calls before it; for a caller in any thread, who waits as long as it likes.
+
+        Raises:
+            RuntimeError: it has been closed.
+        """
+        future = self._executor.submit(_run, function)
+        self._calls.add(future)
+        future.add_done_callback(self._calls.discard)
+        return future
 
     async def close(self) -> None:
         """Close the connection, unless the thread hangs; no call may follow."""

@@ -21,6 +21,7 @@ from channels.layers import get_channel_layer
 
 from clarion.internal import OK, InternalServer
 from clarion.metrics import METRICS
+from notifier.backlog import BacklogReader
 from notifier.cleaning import clean
 from notifier.counts import Counts
 from notifier.database import DatabaseThread, DatabaseUnavailable, migrations_missing
@@ -46,15 +47,16 @@ class Service:
         env: the checked environment.
         health: what the internal port shows.
         counts: what it counts.
+        asked: the database for the questions of health and metrics.
     """
 
-    def __init__(self, env: NotifierEnv, health: Health, counts: Counts) -> None:
+    def __init__(self, env: NotifierEnv, health: Health, counts: Counts, asked: DatabaseThread) -> None:
         self._env = env
         self._health = health
         self._stopping = asyncio.Event()
         self._redis = RedisCheck(env.redis_urls, env.redis_timeout_s)
         # A thread each: a slow clean-up or a probe must not stand before a claim.
-        self._databases = {name: DatabaseThread(name) for name in ("worker", "health", "clean")}
+        self._databases = {"worker": DatabaseThread("worker"), "health": asked, "clean": DatabaseThread("clean")}
         self._wake = Wake()
         self._layer = cast("Layer", get_channel_layer())
         self._worker = Worker(
@@ -172,8 +174,8 @@ class Service:
 
 def run(env: NotifierEnv) -> int:
     """Run a notifier to its end. Returns the process's exit code."""
-    health, counts = Health(), Counts()
-    routes = {**health.routes(), METRICS: metrics_handler(health, counts)}
+    health, counts, asked = Health(), Counts(), DatabaseThread("health")
+    routes = {**health.routes(), METRICS: metrics_handler(health, counts, BacklogReader(asked))}
     try:
         internal = InternalServer(env.internal_host, env.internal_port, routes)
     except OSError as exc:
@@ -182,7 +184,7 @@ def run(env: NotifierEnv) -> int:
     internal.start()
     log.info("worker.started", node=env.node)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        is_stuck = runner.run(_serve(env, health, counts))
+        is_stuck = runner.run(_serve(env, health, counts, asked))
     internal.stop()
     log.info("worker.stopped")
     if is_stuck:
@@ -190,8 +192,8 @@ def run(env: NotifierEnv) -> int:
     return 0
 
 
-async def _serve(env: NotifierEnv, health: Health, counts: Counts) -> bool:
-    service = Service(env, health, counts)
+async def _serve(env: NotifierEnv, health: Health, counts: Counts, asked: DatabaseThread) -> bool:
+    service = Service(env, health, counts, asked)
     await service.run()
     return service.is_thread_stuck
 

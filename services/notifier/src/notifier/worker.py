@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
 import structlog
 
 from clarion.internal import OK
-from clarion.outbox.claims import Claim, messages_claim, messages_settle
+from clarion.outbox.claims import Claim, ClaimedMessage, messages_claim, messages_settle
 from notifier.counts import Counts
 from notifier.database import DatabaseThread, DatabaseUnavailable
 from notifier.health import Health
@@ -78,17 +79,25 @@ class Worker:
         self._health.set("worker", OK)
         log.info("worker.ready", worker=self._name)
         while not self._stopping.is_set():
-            lease_end_s = time.monotonic() + LEASE_USE * self._lease_s
+            began_s = time.monotonic()
             claim = await self._claim()
             if claim is None:
                 continue
             if claim.messages:
                 self._is_round_empty = False
-                await self._settle(await self._sender.send(claim.messages, lease_end_s))
+                await self._batch_send(claim.messages, began_s)
             if claim.cursor == "":  # every channel has had its turn
                 if self._is_round_empty and not self._stopping.is_set():
                     await self._wake.wait(self._poll_s)
                 self._is_round_empty = True
+
+    async def _batch_send(self, messages: Sequence[ClaimedMessage], began_s: float) -> None:
+        """Send what was claimed, and write down what became of it."""
+        outcome = await self._sender.send(messages, began_s + LEASE_USE * self._lease_s)
+        await self._settle(outcome)
+        self._counts.batch_s.observe(time.monotonic() - began_s)
+        if outcome.is_outage:
+            await self._redis_wait()
 
     async def _claim(self) -> Claim | None:
         """Claim the next rows; None after a pause for a database that is away."""
@@ -126,8 +135,6 @@ class Worker:
                 await self._database_wait(exc)
         self._count(outcome)
         log.debug("batch.settled", sent=len(outcome.sent), failed=len(outcome.failed), released=len(outcome.released))
-        if outcome.is_outage:
-            await self._redis_wait()
 
     def _count(self, outcome: Outcome) -> None:
         dead = sum(failure.retry_in_s is None for failure in outcome.failed)

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import signal
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from django.db import transaction
-from prometheus_client.parser import text_string_to_metric_families
 
 from clarion.outbox.models import MessageState, OutboxMessage
 from clarion.outbox.services import outbox_add
@@ -157,42 +154,3 @@ def test_a_taken_internal_port_is_said_plainly(tmp_path: Path, start: StartNotif
     second = start(wait=False, CLARION_INTERNAL_PORT=str(first.port))
     assert second.exit_code() == 1
     assert [event["port"] for event in second.events("internal_port.taken")] == [first.port]
-
-
-def numbers(notifier: NotifierProcess) -> dict[str, float]:
-    """One scrape: samples by their name and, behind it, the values of their labels."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{notifier.port}/metrics", timeout=30) as answer:
-        text = answer.read().decode()
-    return {
-        " ".join((sample.name, *sample.labels.values())): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
-
-
-def settled(notifier: NotifierProcess) -> list[float]:
-    """How many rows were sent, put off, dead and given back."""
-    found = numbers(notifier)
-    return [found[f"clarion_notifier_settled_total {result}"] for result in ("sent", "failed", "dead", "released")]
-
-
-def test_metrics_say_what_became_of_the_rows(start: StartNotifier, redis_server: RedisServer, ear: Ear) -> None:
-    """Counted where it happens; beside it the loop's lag, the process, and whether Redis is there."""
-    notifier = start(CLARION_NOTIFIER_ATTEMPTS="2", CLARION_NOTIFIER_RETRY_S="0.1")
-    first = numbers(notifier)
-    assert settled(notifier) == [0, 0, 0, 0]
-    assert first["clarion_notifier_redis_connected"] == first["clarion_notifier_database_connected"] == 1
-    assert first["process_resident_memory_bytes"] > 0
-    assert [name for name in first if name.startswith("clarion_build_info ") and "notifier" in name.split()]
-    with transaction.atomic():
-        bad, *_ = outbox_add([("chat:bad", 1), ("chat:bad", 2), *((f"chat:{number}", number) for number in range(5))])
-        OutboxMessage.objects.filter(id=bad.id).update(data="{")
-    wait_until(lambda: settled(notifier)[:3] == [6, 1, 1], DEADLINE_S, what="all is settled")
-    assert numbers(notifier)["clarion_notifier_claimed_total"] == sum(settled(notifier))
-    wait_until(lambda: len(ear.heard) == 6, DEADLINE_S)
-    wait_until(lambda: numbers(notifier)["clarion_event_loop_lag_seconds_count"] > 0, DEADLINE_S)
-    released = settled(notifier)[3]
-    redis_server.stop()
-    outbox_add([("chat:1", 1)])
-    wait_until(lambda: settled(notifier)[3] > released, DEADLINE_S, what="a row is given back")
-    wait_until(lambda: numbers(notifier)["clarion_notifier_redis_connected"] == 0, DEADLINE_S)

@@ -11,6 +11,7 @@ from datetime import timedelta
 import msgpack
 import pytest
 from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 import clarion
@@ -174,6 +175,33 @@ def test_backlog_get_tells_what_waits(database: Database) -> None:
     first, _ = outbox_add([("chat:x", 1), ("chat:y", 2)])
     backlog = backlog_get()
     assert (backlog.pending, backlog.dead, backlog.oldest_at) == (2, 0, first.created_at)
+
+
+def test_backlog_get_looks_at_so_many_rows_at_most(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An outage's backlog makes no scrape slow: what is over the bound is not counted."""
+    monkeypatch.setattr("clarion.outbox.selectors.BACKLOG_MAX", 3)
+    rows = outbox_add([("chat:x", number) for number in range(10)])
+    OutboxMessage.objects.filter(id__in=[row.id for row in rows[:5]]).update(state=MessageState.DEAD)
+    backlog = backlog_get()
+    assert (backlog.pending, backlog.dead, backlog.oldest_at) == (3, 3, rows[5].created_at)
+
+
+def test_backlog_get_reads_no_row_that_was_sent(postgresql_database: Database) -> None:
+    """PostgreSQL reads the indexes of what waits and of what is dead, not a week of sent rows beside them."""
+    sent = {"channel": "chat:x", "data": "1", "state": MessageState.SENT, "sent_at": timezone.now()}
+    OutboxMessage.objects.bulk_create(OutboxMessage(sequence=-number, **sent) for number in range(5000))
+    outbox_add([("chat:x", number) for number in range(20)])
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE clarion_outbox_message")
+    with CaptureQueriesContext(connection) as captured:
+        assert backlog_get().pending == 20
+    assert len(captured) == 2
+    for query in captured.captured_queries:
+        with connection.cursor() as cursor:
+            cursor.execute(f"EXPLAIN {query['sql']}")
+            plan = "\n".join(line for (line,) in cursor.fetchall())
+        assert "Seq Scan" not in plan, plan
+        assert "clarion_outbox_pending" in plan or "clarion_outbox_dead" in plan, plan
 
 
 def test_migrations_are_complete(sqlite_database: Database) -> None:

@@ -7,6 +7,7 @@ from clarion.names import channel_check
 from clarion.publishing import Published
 from clarion.values import JSON
 from http_api.env import env
+from http_api.metrics.counts import publication_counted
 
 
 def channel_open(channel: str) -> str:
@@ -35,4 +36,5 @@ def publication_send(
         PublicationTooLarge: HTTP 413; over ``limits.publication_bytes`` as compact JSON.
         ChannelLayerUnavailable: HTTP 503; Redis did not answer within ``redis_timeout_s``.
     """
-    return clarion.publish(channel, data, idempotency_key=idempotency_key, tags=tags)
+    with publication_counted:
+        return clarion.publish(channel, data, idempotency_key=idempotency_key, tags=tags)

@@ -25,6 +25,7 @@ from clarion.streams import Position
 from clarion.tokens import SubsOptions
 from clarion.values import JSON, json_decode, publication_check
 from http_api.env import env
+from http_api.metrics.counts import publication_counted, publications_count
 from http_api.publishing.services import channel_open
 from http_api.server_api.requests import (
     BroadcastRequest,
@@ -65,7 +66,9 @@ def publish(request: PublishRequest) -> PublishResult:
         ChannelLayerUnavailable: 100; safe to repeat with the same idempotency key.
     """
     channel_open(request.channel)
-    published = get_publisher().publish(request.channel, _publication_data(request), **_publication_options(request))
+    data, options = _publication_data(request), _publication_options(request)
+    with publication_counted:
+        published = get_publisher().publish(request.channel, data, **options)
     return PublishResult(offset=published.offset, epoch=published.epoch)
 
 
@@ -81,7 +84,9 @@ def broadcast(request: BroadcastRequest) -> BroadcastResult:
     data = _publication_data(request)
     refusals = [_refusal(channel) for channel in request.channels]
     opened = [channel for channel, refusal in zip(request.channels, refusals, strict=True) if refusal is None]
-    sent = iter(get_publisher().broadcast(opened, data, **_publication_options(request)))
+    answers = get_publisher().broadcast(opened, data, **_publication_options(request))
+    publications_count(answers)
+    sent = iter(answers)
     return BroadcastResult([_response(refusal or next(sent)) for refusal in refusals])
 
 

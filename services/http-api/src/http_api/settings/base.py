@@ -33,6 +33,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "http_api.health.middleware.HealthMiddleware",  # first: a probe needs no host name, session or static file
+    "http_api.metrics.middleware.MetricsMiddleware",
     "clarion.pages.middleware.RequestIdMiddleware",
     "clarion.pages.middleware.SecurityHeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
