@@ -156,7 +156,7 @@ class Deployment(RestClient):
 
     def destroy(self) -> None:
         """Remove its containers, volumes and networks."""
-        self.compose("down", "--volumes", "--timeout", "1", "--remove-orphans", check=False)
+        self.compose("--profile", "*", "down", "--volumes", "--timeout", "1", "--remove-orphans", check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     # --- containers -----------------------------------------------------------------------------------------------

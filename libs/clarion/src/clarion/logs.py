@@ -2,7 +2,7 @@
 
 JSON in containers, coloured on a terminal. An event is ``noun.verb`` with keys; request, connection and trace ids are
 bound with ``structlog.contextvars``. Never a body, a token or a query string;
-:func:`redact`, the last processor, is a net under that rule.
+:func:`redact` is a net under that rule.
 
 Source: docs/glossary.md, "Logs".
 """
@@ -33,6 +33,14 @@ def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     return event
 
 
+_FIRST: Final = ("timestamp", "level", "event")
+
+
+def order(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Put first what one looks for in each line, whatever else is in it."""
+    return {key: event[key] for key in _FIRST if key in event} | event
+
+
 def logging_config(service: str, level: str = "INFO", form: str = "json") -> dict[str, Any]:
     """A ``logging.config.dictConfig`` that renders stdlib and structlog events alike, on stderr.
 
@@ -49,7 +57,7 @@ def logging_config(service: str, level: str = "INFO", form: str = "json") -> dic
     ]
     renderer: list[Processor] = (
         # A traceback as text, never with locals: they hold tokens and payloads.
-        [structlog.processors.format_exc_info, redact, structlog.processors.JSONRenderer()]
+        [structlog.processors.format_exc_info, redact, order, structlog.processors.JSONRenderer()]
         if form == "json"
         else [redact, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     )
