@@ -1,53 +1,107 @@
-"""What the runbooks name is there: objects, variables, alerts, management commands."""
+"""What the runbooks name is there, and what they tell to type is shell."""
 
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from clarion.namespaces import config_load
+
+from .commands import blocks, commands, known_objects, loops, objects
 from .manifests import ROOT, Manifests
 
 RUNBOOKS: Final = sorted((ROOT / "docs" / "runbooks").glob("*.md"))
 PAGES: Final = [*RUNBOOKS, ROOT / "k8s" / "README.md", *sorted((ROOT / "k8s").glob("components/*/README.md"))]
-KINDS: Final = {"deployment": "Deployment", "job": "Job", "service": "Service", "scaledobject": "ScaledObject",
-                "certificate": "Certificate", "hpa": "HorizontalPodAutoscaler"}  # fmt: skip
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_pages_name_what_exists(page: Path, production: Manifests, local: Manifests) -> None:
-    """A command that is typed at night must not fail for a name."""
-    text = page.read_text()
-    known = {(one["kind"], one["metadata"]["name"]) for one in (*production.objects, *local.objects)}
-    known.add(("HorizontalPodAutoscaler", "ws-gateway"))  # the base's, where KEDA makes none
-    named = {
-        (KINDS[kind], name)
-        for kind, name in re.findall(rf"\b({'|'.join(KINDS)})[/ ]([a-z][a-z-]+)\b(?=[^\w]|$)", text)
-        if not name.startswith("name")
-    }
-    commands = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
-    wrong = sorted(f"{kind}/{name}" for kind, name in named - known if f"/{name}" in commands)
-    selected = set(re.findall(r"app\.kubernetes\.io/name=([a-z-]+)", text))
-    wrong += sorted(selected - {name for _, name in known})
-    environment = (ROOT / "docs" / "reference" / "environment.md").read_text()
-    wrong += sorted(
-        set(re.findall(r"\bCLARION_[A-Z_]+[A-Z]\b", text)) - set(re.findall(r"\bCLARION_[A-Z_]+\b", environment))
-    )
-    wrong += [
-        name for name in re.findall(r"`(clarion-[a-z]+|redis-users|postgres-password)`", text) if name not in SECRETS
-    ]
-    wrong += [
-        f"python -m http_api {name}" for name in re.findall(r"python -m http_api (\w+)", text) if name not in COMMANDS
-    ]
-    assert wrong == []
-
-
-SECRETS: Final = {"clarion-secrets", "clarion-tls", "redis-users", "postgres-password", "clarion-edge"}
+DEPLOYING: Final = [ROOT / "docs" / "runbooks" / name for name in ("first-deployment.md", "rollout.md")]
 COMMANDS: Final = {"migrate", "showmigrations", "createsuperuser"} | {
     path.stem for path in ROOT.glob("services/http-api/src/http_api/*/management/commands/*.py")
 }
+OTHERS: Final = {"cert-manager", "monitoring"}
+"""Namespaces that are not ours."""
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+@each_page
+def test_blocks_are_shell(page: Path) -> None:
+    """Each can be pasted as it is: bash reads it to its end."""
+    for block in blocks(page):
+        done = subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True, timeout=20, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), f"{done.stderr}{block}"
+
+
+@each_page
+def test_objects_exist(page: Path, production: Manifests, local: Manifests) -> None:
+    """What kubectl is told of is there after an apply, under that kind and name; a pod by its owner's."""
+    known = known_objects(production, local)
+    servers = {name for kind, name in known if kind in ("Deployment", "StatefulSet")}
+    wrong = []
+    for command in commands(page):
+        named = [*objects(command), *(("Deployment", name) for name in loops(command))]
+        for kind, name in named:
+            is_pod = kind == "Pod" and any(name.startswith(f"{server}-") for server in servers)
+            if name and "$" not in name and "…" not in name.removeprefix("ws-gateway-") and not is_pod:
+                wrong += [] if (kind, name) in known else [f"{kind}/{name}: {command}"]
+    assert wrong == []
+
+
+@each_page
+def test_names_exist(page: Path, production: Manifests, local: Manifests) -> None:
+    """Labels, namespaces, Secrets, variables and management commands: none fails at night for its name."""
+    text, known = page.read_text(), known_objects(production, local)
+    names = {name for _, name in known}
+    selected = re.findall(r"app\.kubernetes\.io/name=([a-z-]+)", text)
+    for listed in re.findall(r"app\.kubernetes\.io/name in \(([^)]+)\)", text):
+        selected += listed.split(", ")
+    wrong = {name for name in selected if name not in names}
+    namespaces = {name for kind, name in known if kind == "Namespace"} | OTHERS
+    wrong |= set(re.findall(r"\bkubectl -n (\S+)", text)) - namespaces
+    wrong |= {name for name in re.findall(r"`(clarion-[a-z]+|redis-users|postgres-password)`", text)} - names
+    environment = (ROOT / "docs" / "reference" / "environment.md").read_text()
+    variable = re.compile(r"\b(?:CLARION_[A-Z_]+[A-Z]|DATABASE_URL)\b")
+    wrong |= set(variable.findall(text)) - set(variable.findall(environment))
+    wrong |= set(re.findall(r"python -m http_api (\w+)", text)) - COMMANDS
+    assert wrong == set()
+
+
+@each_page
+def test_paths_exist(page: Path) -> None:
+    """A path of the checkout leads to something, in the root or, if it starts there, in ``k8s/``."""
+    wrong = []
+    for command in commands(page):
+        for folder, path in re.findall(r"(?<![\w/$.:@-])(k8s|deploy|docs|services|libs|tests)(/[\w./-]*\w)", command):
+            wrong += [] if (ROOT / f"{folder}{path}").exists() else [f"{folder}{path}"]
+        for path in re.findall(r"(?<![\w/$.:@-])((?:base|components|overlays)/[\w./-]*\w)", command):
+            wrong += [] if (ROOT / "k8s" / path).exists() else [path]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("page", DEPLOYING, ids=lambda page: page.name)
+def test_deploying_ends_with_the_smoke_test(page: Path, production: Manifests) -> None:
+    """Behind the last pod's start, at the origin that the overlay has."""
+    text = "\n".join(blocks(page))
+    done = text.index("rollout status")
+    url = production.find("ConfigMap", "clarion-env")["data"]["CLARION_PUBLIC_URL"]
+    assert text.index(f"deploy/scripts/smoke.sh {url}") > done > text.index("kubectl apply -k")
+    assert "CLARION_API_KEY=$KEY deploy/scripts/smoke.sh" in text
+
+
+def test_the_smoke_tests_key_has_the_scopes_that_it_says() -> None:
+    """The first deployment makes it, and no mightier one is kept for rollouts."""
+    needed = re.findall(r"a key with the scopes (.+?)\"", (ROOT / "deploy" / "scripts" / "smoke.py").read_text())
+    made = re.findall(r"^KEY=.* api_key_create --name smoke --scopes ([\w,]+)\)$", DEPLOYING[0].read_text(), re.MULTILINE)
+    assert made == [needed[0].replace(" and ", ", ").replace(", ", ",")]
+
+
+def test_the_base_has_what_the_smoke_test_needs() -> None:
+    """Its default namespace keeps a history and presence."""
+    config = config_load(ROOT / "k8s" / "base" / "clarion.toml")
+    chat = next(namespace for namespace in config.channel.namespaces if namespace.name == "chat")
+    assert (chat.has_history, chat.presence, chat.force_recovery) == (True, True, True)
 
 
 def test_every_alert_is_told_of_or_explains_itself(production: Manifests) -> None:

@@ -64,6 +64,14 @@ def _member(archive: tarfile.TarFile, name: str) -> io.BufferedIOBase:
     return file  # type: ignore[return-value]  # typeshed says IO[bytes]
 
 
+@pytest.mark.parametrize("service", SERVICES)
+def test_image_knows_the_public_authorities(service: str) -> None:
+    """Where `sslrootcert` of the first deployment looks for them."""
+    page = (ROOT / "docs" / "runbooks" / "first-deployment.md").read_text()
+    (file,) = set(re.findall(r"sslrootcert=(/etc/[\w./-]+)", page))
+    docker("run", "--rm", "--entrypoint", "test", image(service), "-s", file)
+
+
 @pytest.mark.parametrize("service", OURS)
 def test_image_is_small(service: str) -> None:
     """Under 350 MB unpacked, and under 200 MB as a registry would keep it."""

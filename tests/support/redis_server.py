@@ -75,6 +75,15 @@ class RedisServer:
         """Return a client whose answers are ``bytes``; close it after use."""
         return redis.Redis(host="127.0.0.1", port=self.port, socket_timeout=5, socket_connect_timeout=5)
 
+    def tls_start(self, key: Path, certificate: Path) -> int:
+        """Speak TLS on a further port, too, until it is stopped; return the port. Clients need no certificate."""
+        port = free_port()
+        files = {"tls-key-file": str(key), "tls-cert-file": str(certificate)}
+        with self.client() as client:
+            client.config_set("tls-auth-clients", "no", *(word for pair in files.items() for word in pair))
+            client.config_set("tls-port", port)
+        return port
+
     def _signal(self, number: signal.Signals) -> None:
         if self._process and self._process.poll() is None:
             self._process.send_signal(number)
