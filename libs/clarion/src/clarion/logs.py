@@ -38,7 +38,7 @@ _FIRST: Final = ("timestamp", "level", "event")
 
 def order(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Put first what one looks for in each line, whatever else is in it."""
-    return {key: event[key] for key in _FIRST if key in event} | event
+    return {**{key: event[key] for key in _FIRST if key in event}, **event}
 
 
 def logging_config(service: str, level: str = "INFO", form: str = "json") -> dict[str, Any]:
