@@ -13,6 +13,7 @@ from clarion.outbox.models import MessageState, OutboxMessage
 from clarion.outbox.services import outbox_add
 from tests.support.databases import Database, database_migrate
 from tests.support.notifier_process import Ear, NotifierProcess, StartNotifier
+from tests.support.ports import free_port
 from tests.support.postgres_server import PostgresServer
 from tests.support.redis_server import RedisServer
 from tests.support.redis_server import redis_server as redis_running
@@ -64,11 +65,10 @@ def test_notifier_waits_at_its_start_and_says_for_what(
         notifier.stop(hard=True)
 
 
-def test_notifier_waits_for_a_database_that_is_not_there(
-    postgres_server: PostgresServer, redis_server: RedisServer, tmp_path: Path
-) -> None:
+def test_notifier_waits_for_a_database_that_does_not_answer(redis_server: RedisServer, tmp_path: Path) -> None:
     """It does not end: a supervisor would only start it again and again. Nor does waiting hinder a stop."""
-    notifier = NotifierProcess(tmp_path, postgres_server.url("nowhere"), redis_server.url).start(wait=False)
+    away = f"postgres://clarion@127.0.0.1:{free_port()}/nowhere"
+    notifier = NotifierProcess(tmp_path, away, redis_server.url).start(wait=False)
     try:
         wait_until(lambda: notifier.check("database").startswith("unavailable"), DEADLINE_S)
         assert notifier.stop() == 0
