@@ -3,7 +3,7 @@
 #
 #   bootstrap.sh run     the services' packages, redis-server, nginx             (make up)
 #   bootstrap.sh check   every Python package, the tools included                (make check, make format)
-#   bootstrap.sh test    both, postgresql, chromium, a font, Node and promtool beside them, Redis 8 and Centrifugo's SDKs (make test)
+#   bootstrap.sh test    both, postgresql, chromium, a font, Node, jq and promtool beside them, Redis 8 and Centrifugo's SDKs (make test)
 #   bootstrap.sh bench   what the services need, every Python package, Node, and nchan where Debian has it (make bench)
 #
 # System packages are installed on Debian and its kin when root; elsewhere the command to type is printed.
@@ -68,6 +68,8 @@ system_missing() {
         # Without any font a page's text is boxes.
         echo "fonts-dejavu-core dejavu-sans-fonts ttf-dejavu font-dejavu"
     fi
+    # The runbooks' commands call it, and their tests run them.
+    has jq || echo "jq jq jq jq"
     # For its promtool, which checks the alerts of k8s/; no server of ours.
     has promtool || echo "prometheus golang-github-prometheus prometheus prometheus"
 }

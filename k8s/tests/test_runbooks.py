@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -60,7 +61,7 @@ def test_names_exist(page: Path, production: Manifests, local: Manifests) -> Non
     wrong = {name for name in selected if name not in names}
     namespaces = {name for kind, name in known if kind == "Namespace"} | OTHERS
     wrong |= set(re.findall(r"\bkubectl -n (\S+)", text)) - namespaces
-    wrong |= {name for name in re.findall(r"`(clarion-[a-z]+|redis-users|postgres-password)`", text)} - names
+    wrong |= set(re.findall(r"`(clarion-[a-z]+|redis-users|postgres-password)`", text)) - names
     environment = (ROOT / "docs" / "reference" / "environment.md").read_text()
     variable = re.compile(r"\b(?:CLARION_[A-Z_]+[A-Z]|DATABASE_URL)\b")
     wrong |= set(variable.findall(text)) - set(variable.findall(environment))
@@ -80,6 +81,13 @@ def test_paths_exist(page: Path) -> None:
     assert wrong == []
 
 
+def test_what_has_to_be_installed_is_named() -> None:
+    """secrets.md says what its commands call on the machine where they are typed."""
+    page = ROOT / "docs" / "runbooks" / "secrets.md"
+    called = set(re.findall(r"\b(jq|openssl|psql|redis-cli) ", "\n".join(blocks(page))))
+    assert called <= set(commands(page))
+
+
 @pytest.mark.parametrize("page", DEPLOYING, ids=lambda page: page.name)
 def test_deploying_ends_with_the_smoke_test(page: Path, production: Manifests) -> None:
     """Behind the last pod's start, at the origin that the overlay has."""
@@ -93,7 +101,7 @@ def test_deploying_ends_with_the_smoke_test(page: Path, production: Manifests) -
 def test_the_smoke_tests_key_has_the_scopes_that_it_says() -> None:
     """The first deployment makes it, and no mightier one is kept for rollouts."""
     needed = re.findall(r"a key with the scopes (.+?)\"", (ROOT / "deploy" / "scripts" / "smoke.py").read_text())
-    made = re.findall(r"^KEY=.* api_key_create --name smoke --scopes ([\w,]+)\)$", DEPLOYING[0].read_text(), re.MULTILINE)
+    made = re.findall(r"\nKEY=.* api_key_create --name smoke --scopes ([\w,]+)\)\n", DEPLOYING[0].read_text())
     assert made == [needed[0].replace(" and ", ", ").replace(", ", ",")]
 
 
@@ -102,6 +110,46 @@ def test_the_base_has_what_the_smoke_test_needs() -> None:
     config = config_load(ROOT / "k8s" / "base" / "clarion.toml")
     chat = next(namespace for namespace in config.channel.namespaces if namespace.name == "chat")
     assert (chat.has_history, chat.presence, chat.force_recovery) == (True, True, True)
+
+
+URLS: Final = (
+    "rediss://clarion:o%2Fld@redis-1.example:6379?ssl_ca_certs=/run/secrets/ca.pem,rediss://redis-2.example/0",
+    "postgres://clarion:old@postgres.example:5432/clarion?sslmode=verify-full&sslrootcert=/run/secrets/ca.pem",
+    "redis://:old@redis:6379",
+)
+
+
+def bash(script: str, before: str = "", **env: str) -> str:
+    """What a script prints, with the functions of secrets.md, and those of ``before`` in their place."""
+    functions = next(block for block in blocks(ROOT / "docs" / "runbooks" / "secrets.md") if "secret_set()" in block)
+    command = ["bash", "-euo", "pipefail", "-c", f"{functions}{before}{script}"]
+    return subprocess.run(
+        command, env={**os.environ, **env}, capture_output=True, text=True, timeout=20, check=True
+    ).stdout
+
+
+def test_a_new_password_changes_nothing_else_of_a_url() -> None:
+    """Scheme, host and query of each URL survive; user and password are percent-encoded."""
+    changed = [bash('printf %s "$URL" | url_user "a b" "p/w@"', URL=url) for url in URLS]
+    so = "a%20b:p%2Fw%40@"
+    assert changed == [
+        f"rediss://{so}redis-1.example:6379?ssl_ca_certs=/run/secrets/ca.pem,rediss://{so}redis-2.example/0\n",
+        f"postgres://{so}postgres.example:5432/clarion?sslmode=verify-full&sslrootcert=/run/secrets/ca.pem\n",
+        f"redis://{so}redis:6379\n",
+    ]
+
+
+def test_a_new_shard_has_all_but_the_host_of_the_first() -> None:
+    """By the commands of redis-shard.md: the list of before, and the new server at its end, with TLS as the first."""
+    page = blocks(ROOT / "docs" / "runbooks" / "redis-shard.md")
+    (block,) = [block for block in page if "secret_set" in block]
+    before = 'kubectl() { :; }; secret_get() { printf %s "$URL"; }; secret_set() { printf "%s " "$@"; }\n'
+    host = re.findall(r"for host in (\S+); do", block)[0]
+    made = [bash(block, before, URL=url) for url in (URLS[0], URLS[2])]
+    assert made == [
+        f"CLARION_REDIS_URL {URLS[0]},rediss://clarion:o%2Fld@{host}?ssl_ca_certs=/run/secrets/ca.pem ",
+        f"CLARION_REDIS_URL {URLS[2]},redis://:old@{host} ",
+    ]
 
 
 def test_every_alert_is_told_of_or_explains_itself(production: Manifests) -> None:

@@ -15,7 +15,7 @@ from tests.support.containers import ROOT, Deployment, deployment
 pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("images")]
 
 _PAGE: Final = (ROOT / "docs" / "runbooks" / "secrets.md").read_text().partition("\n## In Compose\n")[2]
-FUNCTIONS, REDIS, POSTGRES = re.findall(r"^```sh\n(.*?)^```$", _PAGE, re.MULTILINE | re.DOTALL)
+FUNCTIONS, REDIS, POSTGRES, GRAFANA = re.findall(r"^```sh\n(.*?)^```$", _PAGE, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture(scope="module")

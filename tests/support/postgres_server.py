@@ -98,22 +98,23 @@ class PostgresServer:
             connection.execute(f'CREATE DATABASE "{name}"'.encode())
         return self.url(name)
 
-    def tls_start(self, key: Path, certificate: Path) -> None:
-        """Speak TLS, too, to whoever asks for it; call it while the server runs."""
+    def tls_start(self, key: Path, certificate: Path, *, by: str = "") -> None:
+        """Speak TLS, too, to whoever asks for it; call it while the server runs. ``by``: a superuser's URL."""
+        by = by or self.url()
         for source, name in ((key, "server.key"), (certificate, "server.crt")):
             target = self.folder / "data" / name
             shutil.copyfile(source, target)
             target.chmod(0o600)  # of the server's own user, else it refuses the key
             if self._uid_gid:
                 os.chown(target, *self._uid_gid)
-        with psycopg.connect(self.url(), autocommit=True) as connection:
+        with psycopg.connect(by, autocommit=True) as connection:
             connection.execute("ALTER SYSTEM SET ssl = on")
             connection.execute("SELECT pg_reload_conf()")
-        wait_until(self._speaks_tls, what="PostgreSQL speaks TLS")
+        wait_until(lambda: self._speaks_tls(by), what="PostgreSQL speaks TLS")
 
-    def _speaks_tls(self) -> bool:
+    def _speaks_tls(self, by: str) -> bool:
         try:
-            psycopg.connect(self.url(), sslmode="require", connect_timeout=5).close()
+            psycopg.connect(by, sslmode="require", connect_timeout=5).close()
         except psycopg.OperationalError:
             return False
         return True
