@@ -13,7 +13,7 @@ from .manifests import Manifests
 KINDS: Final = {
     "certificate": "Certificate", "certificaterequest": "CertificateRequest", "challenge": "Challenge",
     "configmap": "ConfigMap", "deployment": "Deployment", "hpa": "HorizontalPodAutoscaler", "ingress": "Ingress",
-    "job": "Job", "order": "Order", "pod": "Pod", "scaledobject": "ScaledObject", "secret": "Secret",
+    "job": "Job", "node": "Node", "order": "Order", "pod": "Pod", "scaledobject": "ScaledObject", "secret": "Secret",
     "service": "Service", "statefulset": "StatefulSet",
 }  # fmt: skip
 VERBS: Final = {"create", "delete", "describe", "get", "patch", "port-forward", "rollout", "scale", "wait"}
@@ -88,7 +88,8 @@ def known_objects(*renderings: Manifests) -> set[tuple[str, str]]:
     """Kind and name of all that is there once these have been applied, the Secrets that they only name among them."""
     found = {(one["kind"], one["metadata"]["name"]) for rendering in renderings for one in rendering.objects}
     found |= {("Secret", name) for rendering in renderings for one in rendering.objects for name in _secrets(one)}
-    return found | {("HorizontalPodAutoscaler", "ws-gateway")}  # the base's, where KEDA makes none
+    # The base's, where KEDA makes none; what a page has made by hand; the cluster's own.
+    return found | {("HorizontalPodAutoscaler", "ws-gateway"), ("Secret", "registry"), ("ConfigMap", "coredns")}
 
 
 def _secrets(node: object) -> Iterator[str]:
