@@ -10,8 +10,11 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
+
 from clarion.server.doorway import PER_TURN
 from tests.support.ports import free_port
+from tests.support.waiting import wait_until
 
 from .raw_client import close, handshake, text
 from .server_process import ServerProcess
@@ -82,6 +85,11 @@ def test_backlog_is_4096_by_default(start: Callable[..., ServerProcess]) -> None
     assert start().control("backlogs") == [min(4096, limit)]
 
 
+def is_listening(pid: int) -> bool:
+    """Whether a process, which must be running, listens on a TCP port."""
+    return any(each.status == psutil.CONN_LISTEN for each in psutil.Process(pid).net_connections("tcp"))
+
+
 def test_backlog_is_an_option(start: Callable[..., ServerProcess]) -> None:
     """Trap 34: `--backlog` sets it; two servers share a port with `--reuse-port`."""
     first = start("--backlog", "333", "--reuse-port")
@@ -89,7 +97,8 @@ def test_backlog_is_an_option(start: Callable[..., ServerProcess]) -> None:
     assert not isinstance(first.address, str)
     where = ("-b", first.address[0], "-p", str(first.address[1]))
     second = start(*where, "--backlog", "333", "--reuse-port", address=first.address)
-    assert second.process.poll() is None
+    # It was answered by the first one: the second one may still be starting.
+    wait_until(lambda: is_listening(second.pid), what="the second one listens")
     loads = {first.pid: 0, second.pid: 0}
     for _ in range(60):
         client = first.open("/ws/echo")
