@@ -51,20 +51,30 @@ def test_all_problems_are_told_at_once_with_the_variables_name() -> None:
     assert "short" not in done.stderr.replace("string_too_short", "").replace("too short", "")
 
 
+DATABASE_URLS_WRONG = [
+    "", "nonsense", "mongo://a:hunter2@h/x", "mysql://a:hunter2@h/x", "postgis://a:hunter2@h/x",
+    "postgres://a:hunter2@h", "postgres://a:hunter2@:5432/", "postgres://a:hunter2@h:port/x",
+    "postgres://a:hunter2@h:99999/x", "postgres://a:hunter2@h/x?sslmod=require", "postgres://a:hunter2#@h/x",
+]  # fmt: skip
+REDIS_URLS_WRONG = [
+    "", "redis:6379", "redis://", "http://:hunter2@h", "redis://:hunter2@h:port", "redis://:hunter2@h?tls=1",
+    "redis://a,", "redis://a,nonsense", "redis://:hunter2@h?socket_timeout=soon",
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    "url",
+    ("name", "url"),
     [
-        "", "nonsense", "mongo://a:hunter2@h/x", "mysql://a:hunter2@h/x", "postgis://a:hunter2@h/x",
-        "postgres://a:hunter2@h", "postgres://a:hunter2@:5432/", "postgres://a:hunter2@h:port/x",
-        "postgres://a:hunter2@h:99999/x", "postgres://a:hunter2@h/x?sslmod=require", "postgres://a:hunter2#@h/x",
+        *(("DATABASE_URL", url) for url in DATABASE_URLS_WRONG),
+        *(("CLARION_REDIS_URL", url) for url in REDIS_URLS_WRONG),
     ],
-)  # fmt: skip
-def test_a_database_url_that_cannot_work_is_refused(url: str) -> None:
-    """By its form alone, in one line that does not show it."""
-    done = run(DATABASE_URL=url)
+)
+def test_a_url_that_cannot_work_is_refused(name: str, url: str) -> None:
+    """By its form alone, in one line that does not show it; of several Redis servers one is enough."""
+    done = run(**{name: url})
     assert done.returncode == 78
     (line,) = done.stderr.splitlines()
-    assert line.startswith("configuration: DATABASE_URL: ")
+    assert line.startswith(f"configuration: {name}: ")
     assert "hunter2" not in line
 
 
@@ -78,22 +88,6 @@ def test_a_database_url_that_cannot_work_is_refused(url: str) -> None:
 def test_a_database_url_with_options_is_taken(url: str) -> None:
     """Those of libpq and of Django, a socket's folder, SQLite."""
     assert run(DATABASE_URL=url).returncode == 0
-
-
-@pytest.mark.parametrize(
-    "urls",
-    [
-        "", "redis:6379", "redis://", "http://:hunter2@h", "redis://:hunter2@h:port", "redis://:hunter2@h?tls=1",
-        "redis://a,", "redis://a,nonsense", "redis://:hunter2@h?socket_timeout=soon",
-    ],
-)  # fmt: skip
-def test_redis_urls_that_cannot_work_are_refused(urls: str) -> None:
-    """One of several is enough; the line shows none."""
-    done = run(CLARION_REDIS_URL=urls)
-    assert done.returncode == 78
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("configuration: CLARION_REDIS_URL: ")
-    assert "hunter2" not in line
 
 
 def test_a_short_token_secret_serves_development_only() -> None:
