@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from clarion.server.doorway import PER_TURN
+from clarion.server.transports import UNSENT_BYTES
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
@@ -38,6 +39,17 @@ def test_queued_bytes_of_the_process_are_capped(start: Callable[..., ServerProce
     assert all(server.wait_for(one, "closed") == ["closed", 1006, []] for one in lost)
     server.control("broadcast", names=[name], text="for the reader")
     assert reader.read_text() == "for the reader"
+
+
+def test_kernel_queues_little_for_a_stalled_client(server: ServerProcess, name: str) -> None:
+    """Trap 57: beyond the client's window the kernel takes 128 KiB and what its last segment holds, not megabytes."""
+    server.dial(receive_buffer=4096).open(f"/ws/detach?name={name}")
+    written = 0
+    while not (queued := server.control("inspect", name=name)["queued_bytes"]):
+        server.control("write", name=name, size=8_000)
+        written += 8_004
+        assert written < 20_000_000
+    assert written - queued < UNSENT_BYTES + 65_536 + 4096
 
 
 def test_open_files_limit_is_raised(start: Callable[..., ServerProcess]) -> None:
