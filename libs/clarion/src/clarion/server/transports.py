@@ -52,8 +52,8 @@ class UnixTransport(_NoticesReset, unix.Server):
 def install(port: Any) -> None:
     """Make a listening port use these transports for what it accepts from now on.
 
-    Of what a TCP client has no window for, the kernel would queue 4 MiB (``tcp_wmem``) that no limit of ours knows of: a
-    hundred stalled clients held 400 MiB, and their end held the event loop up for 85 ms. What has been sent and not
+    Of what a TCP client has no window for, the kernel would queue 4 MiB (``tcp_wmem``) that no limit of ours knows of:
+    a hundred stalled clients held 400 MiB, and their end held the event loop up for 85 ms. What has been sent and not
     acknowledged does not count, so a long way is used as before. Accepted sockets inherit it (trap 57).
     """
     if isinstance(port, unix.Port):

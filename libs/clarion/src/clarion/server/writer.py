@@ -152,10 +152,6 @@ class Writer:
         self._socket = transport.socket if plain else None
         # Twisted does not (trap 25): a reply and a publication after it took 39 ms instead of 0.01.
         transport.setTcpNoDelay(True)
-        if plain and type(transport) is TcpTransport:
-            import os, socket
-            if int(os.environ.get("LOWAT", "0")):
-                transport.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, int(os.environ["LOWAT"]))
 
     def _begin(self) -> None:
         """Open; an answer to an earlier request of this connection may still wait, and goes first (trap 45)."""
