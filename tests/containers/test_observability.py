@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from tests.support.containers import ROOT, Deployment, docker
+from tests.support.dashboards import DASHBOARDS, expressions
 from tests.support.protocol_client import protocol_client
 from tests.support.waiting import wait_until, wait_until_async
 
@@ -22,7 +23,6 @@ pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("images")]
 JOBS: Final = {
     job["job_name"] for job in yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"]
 }
-DASHBOARDS: Final = sorted((ROOT / "deploy" / "grafana" / "dashboards").glob("*.json"))
 
 DEBIAN_PROMETHEUS: Final = """
 FROM debian:trixie-slim
@@ -102,14 +102,6 @@ def test_prometheus_sees_what_runs(prometheus: Deployment) -> None:
     docker("start", killed)
     prometheus.up()
     wait_until(lambda: alerts(prometheus) == set(), 90, what="the alert has ended")
-
-
-def expressions(dashboard: Path) -> dict[str, str]:
-    """What a dashboard asks, by its panel's title."""
-    panels = json.loads(dashboard.read_text())["panels"]
-    return {
-        f"{panel['title']} {number}": each["expr"] for panel in panels for number, each in enumerate(panel["targets"])
-    }
 
 
 async def faulty_traffic(running: Deployment) -> None:

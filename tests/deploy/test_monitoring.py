@@ -1,8 +1,7 @@
-"""deploy/prometheus and deploy/grafana: well-formed, and of metrics that are there."""
+"""deploy/prometheus: well-formed, and of metrics that are there, as are those of deploy/grafana."""
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
@@ -11,6 +10,8 @@ from typing import Any, Final
 
 import pytest
 import yaml
+
+from tests.support.dashboards import DASHBOARDS, expressions
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 METRICS: Final = ROOT / "docs" / "reference" / "metrics.md"
@@ -25,8 +26,6 @@ TRIED: Final = {
 
 SHARED: Final = "clarion-services"
 """The group that both files have."""
-
-DASHBOARDS: Final = sorted((ROOT / "deploy" / "grafana" / "dashboards").glob("*.json"))
 
 _INTERNAL_PORT: Final = re.compile(r"internal_port: int = Field\(default=(\d+)")
 _ROUTE: Final = re.compile(r"\bMETRICS(?:: |\] = )metrics_handler\(")
@@ -43,12 +42,6 @@ def promtool(*words: str, folder: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def expressions(dashboard: Path) -> list[str]:
-    """What a dashboard asks Prometheus."""
-    panels = json.loads(dashboard.read_text())["panels"]
-    return [target["expr"] for panel in panels for target in panel["targets"]]
-
-
 @pytest.mark.skipif(not METRICS.exists(), reason="the services do not document metrics yet")
 def test_metrics_exist() -> None:
     """Every metric of ours that a dashboard or an alert names is one that the code shows."""
@@ -56,7 +49,7 @@ def test_metrics_exist() -> None:
     shown = {name for path in sources for name in re.findall(r'"(clarion_[a-z_]+)"', path.read_text())}
     assert shown
     rules = [alert["expr"] for group in groups(RULES).values() for alert in group]
-    asked = [*rules, *(each for dashboard in DASHBOARDS for each in expressions(dashboard))]
+    asked = [*rules, *(each for dashboard in DASHBOARDS for each in expressions(dashboard).values())]
     named = {_SUFFIX.sub("", name) for each in asked for name in _METRIC.findall(each)}
     assert named
     assert named - shown == set()
@@ -151,17 +144,6 @@ def test_alerts_want_what_compose_starts() -> None:
         (wanted,) = re.findall(rf'count\(up{{job="{name}"}} == 1\) < (\d+)', RULES.read_text())
         replicas = services[name].get("deploy", {"replicas": "${NONE:-1}"})["replicas"]
         assert replicas.endswith(f":-{wanted}}}"), name
-
-
-@pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda path: path.stem)
-def test_dashboard_is_well_formed(dashboard: Path) -> None:
-    """Panels have numbers of their own, places that do not overlap, and the provisioned data source."""
-    panels = json.loads(dashboard.read_text())["panels"]
-    assert len({panel["id"] for panel in panels}) == len(panels)
-    assert len({(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels}) == len(panels)
-    source = (ROOT / "deploy" / "grafana" / "provisioning" / "datasources" / "prometheus.yml").read_text()
-    for panel in panels:
-        assert f"uid: {panel['datasource']['uid']}\n" in source
 
 
 @needs_promtool

@@ -27,7 +27,10 @@ def layer_config(config: str | Path | ClarionConfig | None) -> ClarionConfig | N
     if config is None:
         if not _is_told:
             _is_told = True
-            log.warning("layer.without_config: no channel keeps a history; give CHANNEL_LAYERS a config=<clarion.toml>")
+            log.warning(
+                "no channel keeps a history: give CHANNEL_LAYERS a config=<clarion.toml>",
+                extra={"event": "config.missing"},
+            )
         return None
     return config if isinstance(config, ClarionConfig) else config_load(Path(config))
 

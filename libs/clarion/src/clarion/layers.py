@@ -346,10 +346,12 @@ class _ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
                 await self._receive_next()
                 if delay_s:
                     delay_s = 0.0
-                    await self._tell("layer.reconnected", self.channel_layer.on_reconnect)
+                    log.warning("layer.reconnected")
+                    await _call_back("on_reconnect", self.channel_layer.on_reconnect)
             except REDIS_ERRORS as exc:
                 if not delay_s:
-                    await self._tell("layer.disconnected", self.channel_layer.on_disconnect, error=type(exc).__name__)
+                    log.warning("layer.disconnected", error=type(exc).__name__)
+                    await _call_back("on_disconnect", self.channel_layer.on_disconnect)
                 delay_s = min(max(RETRY_FIRST_S, 2 * delay_s), RETRY_MOST_S)
                 await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
 
@@ -372,13 +374,14 @@ class _ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
             await connection.disconnect(nowait=True)
             raise ConnectionError("no answer to PING")
 
-    async def _tell(self, event: str, callback: Callback | None, **keys: str) -> None:
-        log.warning(event, **keys)
-        if callback is None:
-            return
-        try:
-            done = callback()
-            if done is not None:
-                await done
-        except Exception as exc:  # noqa: BLE001 - the user's callback must not end the receiving task
-            log.error("layer.callback_failed", callback=event, error=repr(exc))
+
+async def _call_back(name: str, callback: Callback | None) -> None:
+    """Call what the user gave to be told by."""
+    if callback is None:
+        return
+    try:
+        done = callback()
+        if done is not None:
+            await done
+    except Exception as exc:  # noqa: BLE001 - the user's callback must not end the receiving task
+        log.error("layer.callback_failed", callback=name, error=repr(exc))

@@ -33,6 +33,19 @@ def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     return event
 
 
+_extra: Final = structlog.stdlib.ExtraAdder()
+
+
+def name_foreign(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Name a line of plain ``logging`` by its ``extra={"event": …}``; its text stays as ``message``.
+
+    So ``clarion.server`` says a sentence in any project, and an event here. A line without a name is its text.
+    """
+    text = event["event"]
+    named = _extra(logger, method, event)
+    return named if named["event"] == text else {**named, "message": text}
+
+
 _FIRST: Final = ("timestamp", "level", "event")
 
 
@@ -78,7 +91,7 @@ def logging_config(service: str, level: str = "INFO", form: str = "json") -> dic
         "formatters": {
             "events": {
                 "()": structlog.stdlib.ProcessorFormatter,
-                "foreign_pre_chain": [*shared, structlog.stdlib.ExtraAdder()],
+                "foreign_pre_chain": [*shared, name_foreign],
                 "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, bind_service, *renderer],
             }
         },

@@ -22,7 +22,7 @@ Publisher(["redis://127.0.0.1:1"]), Publisher(["redis://127.0.0.1:1"]), ClarionC
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == ""
-    assert done.stderr.count("layer.without_config") == 1
+    assert done.stderr.count("no channel keeps a history") == 1
 
 
 def test_a_configuration_is_taken_as_it_is_or_read(tmp_path: Path) -> None:

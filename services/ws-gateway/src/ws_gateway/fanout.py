@@ -312,7 +312,7 @@ class Fanout:
         group.waiting_bytes += size
         self._count_waiting(size)
         if group.stream is not None and group.waiting_bytes > GROUP_WAITING_MAX_BYTES:
-            log.warning("group.position_only", channel=group.channel, waiting_bytes=group.waiting_bytes)
+            log.warning("group.rewound", channel=group.channel, waiting_bytes=group.waiting_bytes)
             self._count_waiting(-group.waiting_bytes)
             group.waiting, group.waiting_bytes = None, 0
             del self._since[group]

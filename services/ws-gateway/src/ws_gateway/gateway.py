@@ -111,7 +111,7 @@ class Gateway:
         self.control.start()
         self.presence.start()
         for warning in self.config.warnings():
-            log.warning("config.idle_option", option=warning)
+            log.warning("option.ignored", option=warning)
         log.info("gateway.started", node=self.node)
         await send({"type": "lifespan.startup.complete"})
         await receive()  # lifespan.shutdown

@@ -277,6 +277,6 @@ async def test_a_drain_under_way_is_not_begun_again(start: Start) -> None:
         status, answer = await drain(gateway, query)
         assert (status, answer["code"]) == (409, "drain_under_way")
     gateway.signal(signal.SIGTERM)  # the orchestrator's, which hurries nothing
-    await wait_until_async(lambda: "draining already" in gateway.log, what="the signal is seen")
+    await wait_until_async(lambda: '"signal.ignored"' in gateway.log, what="the signal is seen")
     gateway.signal(signal.SIGTERM)
     assert await ended(gateway) == 0

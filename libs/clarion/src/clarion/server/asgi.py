@@ -208,7 +208,9 @@ class Application:
         self._socket.application_returned()
         failure = None if task.cancelled() else task.exception()
         if failure is not None and not isinstance(failure, Disconnected):
-            log.error("exception inside the application: %r", failure, exc_info=failure)
+            log.error(
+                "exception inside the application: %r", failure, exc_info=failure, extra={"event": "application.failed"}
+            )
         if self._phase in (Phase.CONNECTING, Phase.DENYING):
             if not self._socket.is_ended:
                 self._answer_for(failure)
@@ -222,7 +224,9 @@ class Application:
             self._socket.deny_end()
             return
         if failure is None:
-            log.error("the application returned without an answer to the connection")
+            log.error(
+                "the application returned without an answer to the connection", extra={"event": "application.returned"}
+            )
         self._refuse(Refusal.FAILED, HTTPStatus.INTERNAL_SERVER_ERROR, "internal server error")
 
     # The socket's side
@@ -245,7 +249,9 @@ class Application:
 
     def timed_out(self) -> None:
         """Refuse with 403, as daphne does, when the application does not answer in time."""
-        log.warning("an application did not answer a WebSocket handshake in time")
+        log.warning(
+            "an application did not answer a WebSocket handshake in time", extra={"event": "handshake.unanswered"}
+        )
         if self._phase is Phase.CONNECTING:
             self._shared.lost[Lost.HANDSHAKE_LATE] += 1
             self._refuse(Refusal.NO_ANSWER, HTTPStatus.FORBIDDEN, "no answer in time")
@@ -265,7 +271,10 @@ class Application:
     def wake(self) -> None:
         """The application did not leave in time after the disconnect."""
         if self._task is not None and not self._task.done():
-            log.warning("application took too long to leave after its disconnect and was cancelled")
+            log.warning(
+                "application took too long to leave after its disconnect and was cancelled",
+                extra={"event": "application.cancelled"},
+            )
             self._task.cancel()
 
     @property

@@ -98,4 +98,9 @@ class Budget:
                 break
             self.forget(queue)
             queue.lose(Lost.PROCESS_FULL)
-        log.warning("queue limit of the process: %d bytes waited, %d are left", before, self.total_bytes)
+        log.warning(
+            "queue limit of the process: %d bytes waited, %d are left",
+            before,
+            self.total_bytes,
+            extra={"event": "queue_limit.reached"},
+        )

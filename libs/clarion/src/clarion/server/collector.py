@@ -100,7 +100,13 @@ class Collector:
         self._patience = min(PATIENCE_MAX, self._patience * 2) if is_futile else 1
         self._settle()
         took_ms = (time.perf_counter() - began) * 1000
-        log.info("garbage collection: %d of %d objects in %.0f ms", found, found + self._alive, took_ms)
+        log.info(
+            "garbage collection: %d of %d objects in %.0f ms",
+            found,
+            found + self._alive,
+            took_ms,
+            extra={"event": "garbage.collected"},
+        )
 
     def _settle(self) -> None:
         self._alive = gc.get_freeze_count()

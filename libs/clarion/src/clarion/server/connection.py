@@ -84,7 +84,7 @@ class Connection(Writer):
             if (goodbye := getattr(session, "drain", None)) is not None:
                 goodbye()
         except Exception:  # the client is to be told all the same
-            log.exception("a session failed on the drain")
+            log.exception("a session failed on the drain", extra={"event": "session.failed"})
         self.close(CloseCode.SERVICE_RESTART, "the server is restarting")
         return True
 
@@ -102,7 +102,7 @@ class Connection(Writer):
             try:
                 goodbye()
             except Exception:  # the client is to be told all the same
-                log.exception("a session failed on its slow()")
+                log.exception("a session failed on its slow()", extra={"event": "session.failed"})
         self.close(CloseCode.TRY_AGAIN_LATER, "it reads too slowly")
         self._slow = IS_SLOW
 
@@ -193,6 +193,6 @@ def _tell(session: StreamSession | None, code: int, driver: Driver | None = None
         try:
             session.closed(code)
         except Exception:  # its fault must not keep the driver, or the next connection, from knowing
-            log.exception("a session failed on its end")
+            log.exception("a session failed on its end", extra={"event": "session.failed"})
     if driver is not None:
         driver.ended(code, reason)

@@ -72,5 +72,5 @@ def _let_in(guest: Guest) -> None:
     try:
         guest.enter()
     except Exception:  # the next in line is not to blame
-        log.exception("a new connection failed")
+        log.exception("a new connection failed", extra={"event": "connection.failed"})
         guest.turn_away()

@@ -77,14 +77,24 @@ class Drain:
         here = list(self._server.shared.sockets)
         chosen = random.sample(here, math.ceil(share * len(here)))
         pace = Pace(chosen, self._over_s, self._server.on_goodbye)
-        log.info("shedding %d of %d connections, over %.1f s", len(chosen), len(here), pace.lasts_s)
+        log.info(
+            "shedding %d of %d connections, over %.1f s",
+            len(chosen),
+            len(here),
+            pace.lasts_s,
+            extra={"event": "shedding.started"},
+        )
         self._shedding = self._server.shared.loop.create_task(pace.run())
         self._shedding.add_done_callback(self._shed_done)
         return len(chosen)
 
     def _shed_done(self, _task: asyncio.Task[None]) -> None:
         self._shedding = None
-        log.info("shedding is done, %d connections are left", len(self._server.shared.sockets))
+        log.info(
+            "shedding is done, %d connections are left",
+            len(self._server.shared.sockets),
+            extra={"event": "shedding.ended"},
+        )
 
     # All of them
 
@@ -124,16 +134,22 @@ class Drain:
     def _signal(self, signum: int, _frame: object) -> None:
         self._signals += 1
         if self._signals == 1:  # an orchestrator's, behind its own request
-            log.info("signal %d: draining already", signum)
+            log.info("signal %d: draining already", signum, extra={"event": "signal.ignored"})
         elif self._signals == 2:
-            log.warning("signal %d again: hurrying; the next one ends the process at once", signum)
+            log.warning(
+                "signal %d again: hurrying; the next one ends the process at once",
+                signum,
+                extra={"event": "drain.hurried"},
+            )
             self._server.shared.loop.call_soon_threadsafe(self.hurry)
         else:
             exit_now(signum)
 
     async def _wait(self) -> None:
         if self._wait_s:
-            log.info("leaving; new connections are accepted for another %g s", self._wait_s)
+            log.info(
+                "leaving; new connections are accepted for another %g s", self._wait_s, extra={"event": "drain.waiting"}
+            )
         with suppress(TimeoutError):
             async with asyncio.timeout(self._wait_s):
                 await self._hurried.wait()
@@ -142,7 +158,7 @@ class Drain:
         sockets = list(self._server.shared.sockets)
         self._pace = pace = Pace(sockets, self._over_s, self._server.on_goodbye)
         pace.is_hurried = self._hurried.is_set()
-        log.info("draining %d connections, over %.1f s", len(sockets), pace.lasts_s)
+        log.info("draining %d connections, over %.1f s", len(sockets), pace.lasts_s, extra={"event": "drain.started"})
         await pace.run()
 
     async def _finish(self) -> None:
@@ -198,11 +214,11 @@ async def _bounded(awaitable: Any, timeout_s: float) -> None:
     try:
         await asyncio.wait_for(awaitable, timeout_s)
     except Exception:  # the rest of the shutdown goes on
-        log.exception("a step of the shutdown failed")
+        log.exception("a step of the shutdown failed", extra={"event": "shutdown_step.failed"})
 
 
 def _call(function: Callable[[], object]) -> None:
     try:
         function()
     except Exception:  # the rest of the shutdown goes on
-        log.exception("a step of the shutdown failed")
+        log.exception("a step of the shutdown failed", extra={"event": "shutdown_step.failed"})

@@ -21,4 +21,4 @@ def give_back() -> None:
         return
     began = time.perf_counter()
     _trim(0)
-    log.debug("memory given back in %.1f ms", (time.perf_counter() - began) * 1000)
+    log.debug("memory given back in %.1f ms", (time.perf_counter() - began) * 1000, extra={"event": "memory.trimmed"})

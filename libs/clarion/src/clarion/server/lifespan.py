@@ -56,7 +56,10 @@ class Lifespan:
             async with asyncio.timeout(SHUTDOWN_TIMEOUT_S):
                 await self._ask("lifespan.shutdown")
         except TimeoutError:
-            log.error("the application's lifespan took too long to end and was cancelled")
+            log.error(
+                "the application's lifespan took too long to end and was cancelled",
+                extra={"event": "lifespan.cancelled"},
+            )
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
@@ -70,7 +73,7 @@ class Lifespan:
             if answer.done():
                 return answer.result()
             if not self._task.cancelled() and (failure := self._task.exception()) is not None:
-                log.debug("the application's lifespan ended: %r", failure)
+                log.debug("the application's lifespan ended: %r", failure, extra={"event": "lifespan.failed"})
             return None
         finally:
             answer.cancel()

@@ -85,7 +85,11 @@ class Pace:
                     await settle()
         except Exception as exc:  # noqa: BLE001 - a hook's boundary: the clients are to be told, whatever it does
             self._settle_at = loop.time() + SETTLE_AGAIN_S
-            log.warning("clients are told without waiting for what is on its way to them: %r", exc)
+            log.warning(
+                "clients are told without waiting for what is on its way to them: %r",
+                exc,
+                extra={"event": "settling.failed"},
+            )
 
     def _tell(self, due: int, now: float) -> None:
         may_tell = TOLD_IN_A_TURN - due  # a room that falls silent may let thousands go at once
@@ -107,5 +111,5 @@ def _told(connection: Connection, *, is_last: bool) -> bool:
     try:
         return connection.drain(is_last=is_last)
     except Exception:  # the others are to be told all the same
-        log.exception("a connection failed on its goodbye")
+        log.exception("a connection failed on its goodbye", extra={"event": "connection.failed"})
         return True

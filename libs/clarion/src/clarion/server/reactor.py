@@ -82,17 +82,23 @@ class LogObserver:
         if level in ("warn", "error", "critical"):
             failure = event.get("log_failure")
             exc_info = (failure.type, failure.value, failure.getTracebackObject()) if failure is not None else None
-            log.log(logging.WARNING if level == "warn" else logging.ERROR, "%s", _text(event), exc_info=exc_info)
+            log.log(
+                logging.WARNING if level == "warn" else logging.ERROR,
+                "%s",
+                _text(event),
+                exc_info=exc_info,
+                extra={"event": "reactor.failed"},
+            )
         elif event.get("log_namespace") == "twisted.internet.tcp.Port":
             self._accept_failed(event)
         elif log.isEnabledFor(logging.DEBUG):
-            log.debug("%s", _text(event))
+            log.debug("%s", _text(event), extra={"event": "reactor.told"})
 
     def _accept_failed(self, event: dict[str, Any]) -> None:
         now = time.monotonic()
         if now - self._accept_reported_at >= self.accept_interval_s:
             self._accept_reported_at = now
-            log.warning("connection refused: %s", _text(event))
+            log.warning("connection refused: %s", _text(event), extra={"event": "accept.failed"})
 
 
 def _text(event: dict[str, Any]) -> str:
@@ -103,6 +109,6 @@ def _text(event: dict[str, Any]) -> str:
 
 def exit_now(signum: int) -> None:
     """Leave at once, without drain: the answer to a third signal (trap 39)."""
-    log.warning("signal %d once more: exiting at once", signum)
+    log.warning("signal %d once more: exiting at once", signum, extra={"event": "drain.aborted"})
     logging.shutdown()
     os._exit(128 + signum)

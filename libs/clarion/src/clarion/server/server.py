@@ -191,13 +191,13 @@ class Server(DaphneServer):
         address = port.getHost()
         if hasattr(address, "host") and hasattr(address, "port"):
             self.listening_addresses.append((address.host, address.port))
-            log.info("listening on %s:%s", address.host, address.port)
+            log.info("listening on %s:%s", address.host, address.port, extra={"event": "port.opened"})
         else:
-            log.info("listening on %s", getattr(address, "name", address))
+            log.info("listening on %s", getattr(address, "name", address), extra={"event": "port.opened"})
 
     def listen_error(self, failure: Any) -> None:
         """Say why and do not start."""
-        log.critical("cannot listen: %s", failure.getErrorMessage())
+        log.critical("cannot listen: %s", failure.getErrorMessage(), extra={"event": "port.failed"})
         self.stop()
 
     def kill_all_applications(self) -> defer.Deferred[Any]:
@@ -224,7 +224,7 @@ class Server(DaphneServer):
         try:
             self.shed(self.shed_share)
         except DrainUnderWay:
-            log.warning("SIGUSR2 is ignored: clients are being sent away already")
+            log.warning("SIGUSR2 is ignored: clients are being sent away already", extra={"event": "signal.ignored"})
 
     def running_applications(self) -> list[asyncio.Future[Any]]:
         """Return the tasks of all applications that have not returned."""
@@ -313,19 +313,27 @@ class Server(DaphneServer):
         try:
             self._check_application(request, self.connections.get(request, {}))
         except Exception:  # the next request is not to blame
-            log.exception("a check of an HTTP application failed")
+            log.exception("a check of an HTTP application failed", extra={"event": "request_check.failed"})
 
     def _check_application(self, request: Any, entry: dict[str, Any]) -> None:
         left_at = entry.get("disconnected")
         task = entry.get("application_instance")
         if task is not None and not task.done() and left_at and time.time() - left_at > self.application_close_timeout:
-            log.warning("application took too long to leave after its disconnect and was cancelled")
+            log.warning(
+                "application took too long to leave after its disconnect and was cancelled",
+                extra={"event": "application.cancelled"},
+            )
             task.cancel()
         if task is not None and task.done():
             del entry["application_instance"]
             failure = None if task.cancelled() else task.exception()
             if failure is not None:
-                log.error("exception inside the application: %r", failure, exc_info=failure)
+                log.error(
+                    "exception inside the application: %r",
+                    failure,
+                    exc_info=failure,
+                    extra={"event": "application.failed"},
+                )
                 if not left_at:
                     request.handle_exception(failure)
             task = None
@@ -342,7 +350,7 @@ class Server(DaphneServer):
                 try:
                     request.check_timeouts()
                 except Exception:  # the next request is not to blame
-                    log.exception("a check of an HTTP request failed")
+                    log.exception("a check of an HTTP request failed", extra={"event": "request_check.failed"})
         finally:
             reactor.callLater(2, self.timeout_checker)
 

@@ -295,7 +295,7 @@ class WebSocket(Connection):
             try:
                 self._session.received(message)
             except Exception:  # Twisted would hang up without a frame, and stock daphne without a log line (trap 26)
-                log.exception("a session failed on a message; closing with 1011")
+                log.exception("a session failed on a message; closing with 1011", extra={"event": "session.failed"})
                 self.fail(CloseCode.INTERNAL_ERROR)
 
     def _message(self, frame: Frame) -> str | bytes | None:

@@ -109,6 +109,6 @@ def _wake(sleeper: Sleeper, owner: Owner | None) -> None:
     try:
         sleeper.wake()
     except Exception:  # one connection's fault must not stop the wheel for all
-        log.exception("a timed check of %r failed", sleeper)
+        log.exception("a timed check of %r failed", sleeper, extra={"event": "timer.failed"})
         if owner is not None:
             owner.fail(CloseCode.INTERNAL_ERROR)

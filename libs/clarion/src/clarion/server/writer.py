@@ -119,7 +119,7 @@ class Writer:
         transport = self._transport
         if transport is None:
             return
-        log.debug("connection given up: %s %s", why, detail)
+        log.debug("connection given up: %s %s", why, detail, extra={"event": "connection.lost"})
         if not self._slow:  # else it was counted then
             self._shared.lost[why] += 1
         self._release()
