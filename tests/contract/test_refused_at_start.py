@@ -128,7 +128,7 @@ def test_all_that_refuse_are_told_at_once(
 def test_a_redis_that_is_away_is_waited_for_until_it_refuses_or_serves(
     closed_redis: RedisServer, tmp_path: Path
 ) -> None:
-    """What is not there at the start ends nothing, whatever it says when it comes: it is told which variable is wrong."""
+    """What is not there at the start ends nothing, whatever it says when it comes: it names the variable."""
     closed_redis.stop()
     notifier = NotifierProcess(tmp_path, "sqlite://:memory:", url(closed_redis, "clarion:hunter2"))
     notifier.start(wait=False)
