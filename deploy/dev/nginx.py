@@ -58,7 +58,6 @@ def _values(folder: Path, env: DevEnv, http_api: str, gateways: Sequence[str], a
         "CLARION_NGINX_GATEWAY_SERVERS": _lines([f"server {each} max_fails=0;" for each in gateways]),
         "CLARION_NGINX_REAL_IP": _real_ip([str(network) for network in networks]),
         "CLARION_NGINX_TRUSTED": _lines([f"{network} 1;" for network in networks]),
-        "CLARION_NGINX_HOME": _home(env.url),
         **_limits(env),
     }
 
@@ -74,16 +73,6 @@ def _real_ip(networks: Sequence[str]) -> str:
         return "# no trusted proxy: the client is who connects"
     sources = [f"set_real_ip_from {network};" for network in networks]
     return _lines([*sources, "real_ip_header X-Forwarded-For;", "real_ip_recursive on;"])
-
-
-def _home(url: str) -> str:
-    """A browser that was sent to "localhost" goes to the one origin for which cookies and sockets are meant."""
-    return _lines(
-        [
-            'set $lost "$host:$http_sec_fetch_mode";',
-            f'if ($lost = "localhost:navigate") {{ return 307 {url}$request_uri; }}',
-        ]
-    )
 
 
 def _limits(env: DevEnv) -> dict[str, str]:

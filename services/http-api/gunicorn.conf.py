@@ -11,7 +11,7 @@ from typing import Any
 
 from gunicorn.glogging import Logger
 
-from clarion.env import database_refused_exit
+from clarion.env import refused_exit
 from clarion.logs import logging_config
 from http_api.env import env
 from http_api.metrics.master import child_exit, on_exit, post_fork, when_ready  # noqa: F401 - gunicorn's hooks
@@ -25,8 +25,8 @@ class EventLogger(Logger):
 
 
 def on_starting(server: Any) -> None:
-    """A database that refuses us ends the master like a wrong environment; one that is away is waited for."""
-    database_refused_exit(env)
+    """A PostgreSQL or Redis that refuses us ends the master like a wrong environment; one away is waited for."""
+    refused_exit(env)
 
 
 wsgi_app = "http_api.wsgi:application"

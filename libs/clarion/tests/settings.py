@@ -8,7 +8,7 @@ from clarion.settings import SHARED_APPS
 SECRET_KEY = "only-for-tests-only-for-tests-only-for-tests"
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
 INSTALLED_APPS = [*SHARED_APPS, "django.contrib.staticfiles", "clarion.pages"]
-CLARION_PUBLIC_URL = "https://push.example"
+CLARION_ORIGINS = ["https://push.example"]
 CLARION_LAB = True
 STATIC_URL = "/static/"
 TEMPLATES = [

@@ -17,9 +17,11 @@ from typing import Final, Literal, NoReturn, TypeVar
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from clarion.addresses import database_refusal, database_url_check, redis_urls_check
+from clarion.addresses import database_url_check, redis_urls_check
 from clarion.errors import ConfigInvalid
 from clarion.namespaces import ClarionConfig, ClientTable, config_load
+from clarion.public_url import LOOPBACK_HOSTS, public_hosts, public_origins
+from clarion.refusals import refusals
 
 DEVELOPMENT_SECRET_PREFIX: Final = "dev-"  # noqa: S105 - a mark, not a secret
 """How every secret starts that ``make up`` makes."""
@@ -173,11 +175,14 @@ class PagesEnv(ServiceEnv):
     @property
     def host_names(self) -> list[str]:
         """Every name that a request's Host header may hold."""
-        public = self.public_url.partition("://")[2]
-        host = public.rpartition("]")[0] + "]" if public.startswith("[") else public.partition(":")[0]
         extra = [name.strip() for name in self.allowed_hosts.split(",") if name.strip()]
-        local = ["127.0.0.1", "localhost", "[::1]"] if self.is_development else []
-        return list(dict.fromkeys([host, *extra, *local]))
+        local = LOOPBACK_HOSTS if self.is_development else ()
+        return list(dict.fromkeys([*public_hosts(self.public_url), *extra, *local]))
+
+    @property
+    def origins(self) -> list[str]:
+        """Every origin that our own pages may have, in lower case."""
+        return public_origins(self.public_url)
 
 
 def _listed(secrets: SecretStr) -> list[str]:
@@ -226,10 +231,10 @@ def env_load(kind: type[Env]) -> Env:
     return env
 
 
-def database_refused_exit(env: ServiceEnv) -> None:
-    """Exit with ``EXIT_CONFIG`` if PostgreSQL answers and refuses ``DATABASE_URL``; once, when a process starts."""
-    if refusal := database_refusal(env.database_url):
-        _exit([f"DATABASE_URL: {refusal}"])
+def refused_exit(env: ServiceEnv) -> None:
+    """Exit with ``EXIT_CONFIG`` if PostgreSQL or a Redis answers and refuses its URL; once, when a process starts."""
+    if problems := refusals(env.database_url, env.redis_urls, env.layer_prefix):
+        _exit(problems)
 
 
 def _file_problems() -> list[str]:

@@ -90,6 +90,14 @@ class MethodNotFound(ClarionError):
     protocol_code = ErrorCode.METHOD_NOT_FOUND
 
 
+class HostNotAllowed(ClarionError):
+    """The request's Host is not the one of CLARION_PUBLIC_URL: use the address that this deployment is known by."""
+
+    code = "host_not_allowed"
+    http_status = 400
+    protocol_code = ErrorCode.BAD_REQUEST
+
+
 class AlreadySubscribed(ClarionError):
     """This connection has subscribed to the channel already."""
 

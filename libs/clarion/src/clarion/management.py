@@ -15,8 +15,8 @@ from django.core.management import execute_from_command_line
 from django.db import InterfaceError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from clarion.addresses import refusal_of
 from clarion.env import EXIT_CONFIG
+from clarion.refusals import DATABASE_VARIABLE, database_refusal_of
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -42,8 +42,8 @@ def command_run(program: str) -> None:
 
 
 def _exit(error: Exception) -> NoReturn:
-    if refusal := refusal_of(error):
-        sys.stderr.write(f"configuration: DATABASE_URL: {refusal}\n")
+    if refusal := database_refusal_of(error):
+        sys.stderr.write(f"configuration: {DATABASE_VARIABLE}: {refusal}\n")
         sys.exit(EXIT_CONFIG)
     sys.stderr.write(f"database: {_first_line(error)}\n")
     sys.exit(EXIT_DATABASE_AWAY)
@@ -60,7 +60,7 @@ def database_wait(connection: BaseDatabaseWrapper, wait_s: float = WAIT_S) -> No
         try:
             return connection.ensure_connection()
         except OperationalError as exc:
-            if refusal_of(exc) or time.monotonic() + delay_s > deadline:
+            if database_refusal_of(exc) or time.monotonic() + delay_s > deadline:
                 raise
             if (reason := _first_line(exc)) != said:
                 log.warning("database.waiting", reason=reason, wait_s=wait_s)

@@ -22,8 +22,10 @@ import hiredis
 import structlog
 from channels_redis.utils import _consistent_hash
 from redis.asyncio.connection import Connection, ConnectionPool
+from redis.exceptions import ResponseError
 
 from clarion.connections import REDIS_ERRORS, async_options
+from clarion.refusals import redis_reason, redis_server_of
 
 log = structlog.stdlib.get_logger("clarion.subscriber")
 
@@ -146,6 +148,7 @@ class _Shard:
     ) -> None:
         # The pool is only a factory: it knows which connection class and options a URL means.
         self._factory = ConnectionPool.from_url(url, **cast("dict[str, Any]", async_options(timeout_s)))
+        self._server = redis_server_of(url)
         self._on_messages = on_messages
         self._on_lost = on_lost
         self._on_regained = on_regained
@@ -161,6 +164,7 @@ class _Shard:
         self._task: asyncio.Task[None] | None = None
         self._done: asyncio.Future[None] | None = None
         self._stopping = False
+        self._delay_s = BACKOFF_FIRST_S
         self.ready = False
         self.confirmed = 0
         self.losses = 0
@@ -249,23 +253,25 @@ class _Shard:
 
     async def _stay_connected(self) -> None:
         """Connect, read until the connection ends, and again; the task's owner is :meth:`stop`."""
-        delay_s = BACKOFF_FIRST_S
         while not self._stopping:  # a cancellation may be lost in redis-py (Python 3.11's wait_for)
             connection = cast("Connection", self._factory.make_connection())
             try:
                 await connection.connect()
-                delay_s = BACKOFF_FIRST_S
                 await self._read(connection)
             except REDIS_ERRORS as exc:
-                log.warning("redis.unreachable", error=type(exc).__name__, retry_in_s=delay_s)
+                log.warning("redis.unreachable", server=self._server, error=redis_reason(exc), retry_in_s=self._delay_s)
             finally:
                 # Nothing in `connection` waits for a FIN: a black hole would never send one.
                 await connection.disconnect(nowait=True)
-            await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-            delay_s = min(2 * delay_s, BACKOFF_MOST_S)
+            await asyncio.sleep(self._delay_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            self._delay_s = min(2 * self._delay_s, BACKOFF_MOST_S)
 
     async def _read(self, connection: Connection) -> None:
-        """Take the connection over and keep it until it ends."""
+        """Take the connection over and keep it until it ends.
+
+        Raises:
+            ResponseError: Redis answered a command with an error; redis-py's connect() hides a NOAUTH.
+        """
         writer = connection._writer
         assert writer is not None  # connect() has returned
         transport = cast("asyncio.Transport", writer.transport)
@@ -284,12 +290,20 @@ class _Shard:
             await self._watch(burst)
         finally:
             self._burst = None
-            self.ready = False
             transport.abort()
-            if not self._stopping:
-                self.losses += 1
-                log.warning("redis.lost", subscriptions=len(self._names))
-                self._on_lost()
+            self._ended(is_refused=bool(burst.error))
+        if burst.error:
+            raise ResponseError(burst.error)
+
+    def _ended(self, *, is_refused: bool) -> None:
+        """Tell of a loss, unless Redis refused us from the start: then nothing was had."""
+        was_ready, self.ready = self.ready, False
+        if not is_refused:
+            self._delay_s = BACKOFF_FIRST_S
+        if not self._stopping and (was_ready or not is_refused):
+            self.losses += 1
+            log.warning("redis.lost", subscriptions=len(self._names))
+            self._on_lost()
 
     async def _watch(self, burst: _Burst) -> None:
         """Return when the connection has ended; end it when it stays silent."""
@@ -317,6 +331,8 @@ class _Burst(asyncio.Protocol):
         self._on_messages = on_messages
         self._on_confirmed = on_confirmed
         self._reader = hiredis.Reader()
+        self.error = ""
+        """The error that ended it, in Redis' words."""
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._pings: deque[asyncio.Future[None] | None] = deque()  # whose answers are on the way, in order
 
@@ -350,6 +366,7 @@ class _Burst(asyncio.Protocol):
         reader = self._reader
         reader.feed(data)
         messages: Messages = {}
+        reply: Any = None
         try:
             while True:
                 reply = reader.gets()
@@ -366,10 +383,16 @@ class _Burst(asyncio.Protocol):
                 elif reply[0] == b"pong" or reply == b"PONG":
                     self._answered()
         except Exception as exc:  # noqa: BLE001 - a broken stream cannot be resumed
-            log.error("redis.stream_broken", error=repr(exc))
-            self._transport.abort()
+            self._broken(reply, exc)
         if messages:
             self._on_messages(messages)
+
+    def _broken(self, reply: Any, exc: Exception) -> None:
+        if isinstance(reply, hiredis.ReplyError):  # has no [0]: no reply is asked for its type before that
+            self.error = str(reply)
+        else:
+            log.error("redis.stream_broken", error=repr(exc))
+        self._transport.abort()
 
     def _answered(self) -> None:
         pong = self._pings.popleft() if self._pings else None

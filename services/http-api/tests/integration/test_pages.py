@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -12,7 +14,7 @@ from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
 from .conftest import StartService
-from .http_service import Browser, HttpService
+from .http_service import PASSWORD, Browser, HttpService
 
 
 def test_unknown_paths_are_404_in_the_callers_language(service: HttpService) -> None:
@@ -28,10 +30,51 @@ def test_unknown_paths_are_404_in_the_callers_language(service: HttpService) -> 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "a b"])
 def test_a_foreign_host_is_400(service: HttpService, host: str) -> None:
-    """A Host header that is not ours is refused, without a traceback."""
+    """A Host header that is not ours is refused: a document, or a page, and one line of the log, no error."""
+    before = len(service.log)
     answer = service.request("GET", "/api/v1/me", headers={"Host": host})
-    assert (answer.status, answer.code) == (400, "bad_request")
-    assert '"request.refused"' in service.log
+    assert (answer.status, answer.code) == (400, "host_not_allowed")
+    page = service.request("GET", "/sign-in", headers={"Host": host, "Accept": "text/html"})
+    assert (page.status, page.headers["content-type"]) == (400, "text/html; charset=utf-8")
+    assert b"Error 400" in page.body
+    for body in (answer.body, page.body):
+        assert b"CLARION_PUBLIC_URL" in body
+        assert host.encode() not in body
+        assert b"127.0.0.1" not in body
+    lines = [json.loads(line) for line in service.log[before:].splitlines()]
+    said = [(line["level"], line["event"], line["host"]) for line in lines]
+    assert said == [("warning", "request.refused", host)] * 2
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "[::1]"])
+@pytest.mark.parametrize("environment", ["development", "production"])
+def test_a_loopback_url_has_three_names(start_service: StartService, name: str, environment: str) -> None:
+    """Whichever a browser was given serves pages and takes forms; the policy of pages allows the sockets of each."""
+    secrets = {"CLARION_SECRET_KEY": "8Zq-vN1x" * 8, "CLARION_TOKEN_SECRET": "p3Xw_r7K" * 8}
+    service = start_service("redis://127.0.0.1:1", CLARION_ENVIRONMENT=environment, **secrets)
+    headers = {"Host": f"{name}:{service.port}"}
+    page = service.request("GET", "/sign-in", headers=headers)
+    assert page.status == 200
+    assert f" ws://{name}:{service.port}" in page.headers["content-security-policy"]
+    token = page.cookies["clarion_csrf"]
+    form = {**headers, "Cookie": f"clarion_csrf={token}", "X-CSRFToken": token}
+    sent = {**form, "Content-Type": "application/x-www-form-urlencoded"}
+    body = urlencode({"username": "ada", "password": PASSWORD})
+    for origin, status in ((f"http://{name}:{service.port}", 302), (f"http://{name}:{service.port + 1}", 403)):
+        assert service.request("POST", "/sign-in", body, headers={**sent, "Origin": origin}).status == status
+
+
+def test_a_production_has_no_local_name(start_service: StartService) -> None:
+    """Its public URL is no loopback name: neither Host nor policy knows one."""
+    secrets = {"CLARION_SECRET_KEY": "8Zq-vN1x" * 8, "CLARION_TOKEN_SECRET": "p3Xw_r7K" * 8}
+    public = {"CLARION_ENVIRONMENT": "production", "CLARION_PUBLIC_URL": "https://push.example"}
+    service = start_service("redis://127.0.0.1:1", **secrets, **public)
+    for name in ("127.0.0.1", "localhost", "[::1]"):
+        answer = service.request("GET", "/api/v1/me", headers={"Host": f"{name}:{service.port}"})
+        assert (answer.status, answer.code) == (400, "host_not_allowed")
+        assert b"push.example" not in answer.body
+    page = service.request("GET", "/sign-in", headers={"Host": "push.example"})
+    assert "connect-src 'self' wss://push.example;" in page.headers["content-security-policy"]
 
 
 def test_probes_answer_for_any_host(service: HttpService) -> None:
@@ -72,6 +115,34 @@ def test_http_api_stays_ready_when_it_loses_redis(start_service: StartService, r
     assert service.post("/api/v1/notifications", notification, key="notify").status == 202
     assert Browser(service).sign_in("ada").status == 200
     assert service.publish("chat:a").code == "layer_unavailable"
+
+
+def test_http_api_says_which_variable_redis_refuses(start_service: StartService, redis_server: RedisServer) -> None:
+    """A password that is replaced ends no process; the log names the variable, the answers do not."""
+    service = start_service(redis_server.url)
+    wait_until(lambda: service.request("GET", "/health/ready").json()["checks"]["redis"] == "ok", what="Redis is there")
+    with redis_server.client() as client:
+        client.config_set("requirepass", "another")
+        client.client_kill_filter(_type="normal", skipme=True)
+        ready = wait_until(lambda: _redis_missed(service), what="Redis is missed")
+        assert ready["checks"]["redis"] == "unavailable"
+        said = '"reason": "CLARION_REDIS_URL: NOAUTH Authentication required"'
+        wait_until(lambda: _redis_missed(service) and said in service.log, what="the log names the variable")
+        wait_until(lambda: _names_variable(service), what="a request's log line names it, too")
+        client.config_set("requirepass", "")
+    wait_until(lambda: service.publish("chat:a").status == 202, what="it is taken back")
+
+
+def _redis_missed(service: HttpService) -> Any:
+    document = service.request("GET", "/health/ready").json()
+    return document if document["checks"]["redis"] != "ok" else None
+
+
+def _names_variable(service: HttpService) -> bool:
+    answer = service.publish("chat:a")
+    assert answer.code == "layer_unavailable"
+    assert b"CLARION" not in answer.body
+    return '"cause": "CLARION_REDIS_URL: NOAUTH' in service.log
 
 
 def test_http_api_waits_for_its_first_redis(start_service: StartService) -> None:
@@ -143,8 +214,6 @@ def test_cookies_travel_over_https_alone_in_production(start_service: StartServi
         "Origin": "https://push.example",
         "Content-Type": "application/x-www-form-urlencoded",
     }
-    from .http_service import PASSWORD
-
     answer = service.request("POST", "/sign-in", urlencode({"username": "ada", "password": PASSWORD}), headers=headers)
     assert answer.status == 302
     assert "clarion_session" in answer.cookies

@@ -17,17 +17,19 @@ GOOD = {
 
 
 @pytest.mark.parametrize(
-    ("public_url", "host"),
+    ("public_url", "hosts"),
     [
-        ("https://push.example", "push.example"),
-        ("https://push.example:8443", "push.example"),
-        ("http://[::1]:8080", "[::1]"),
-        ("http://192.0.2.1:8080", "192.0.2.1"),
+        ("https://push.example", ["push.example"]),
+        ("https://push.example:8443", ["push.example"]),
+        ("http://[::1]:8080", ["[::1]", "127.0.0.1", "localhost"]),
+        ("http://192.0.2.1:8080", ["192.0.2.1"]),
     ],
 )
-def test_host_names_hold_the_public_one(public_url: str, host: str) -> None:
-    """Django compares hosts without their port; production knows no local name."""
-    assert HttpApiEnv(**{**GOOD, "public_url": public_url}).host_names == [host]
+def test_host_names_hold_the_public_one(public_url: str, hosts: list[str]) -> None:
+    """Django compares hosts without their port; production knows no local name, unless it is the public one."""
+    env = HttpApiEnv(**{**GOOD, "public_url": public_url})
+    assert env.host_names == hosts
+    assert len(env.origins) == len(hosts)
 
 
 def test_host_names_hold_what_the_environment_adds() -> None:

@@ -18,11 +18,11 @@ def main() -> int:
     parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "notifier.settings.base")
     django.setup()
-    from clarion.env import database_refused_exit
+    from clarion.env import refused_exit
     from notifier.env import env
     from notifier.service import run
 
-    database_refused_exit(env)
+    refused_exit(env)
     return run(env)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from redis.asyncio import Redis
 
 from clarion.connections import REDIS_ERRORS, async_options
+from clarion.refusals import redis_reason
 
 
 class RedisUnavailable(Exception):
-    """A shard did not answer in time, or refused; the text names the kind of error."""
+    """A shard did not answer in time, or refused; the text is :func:`clarion.refusals.redis_reason`'s."""
 
 
 class RedisCheck:
@@ -27,7 +28,7 @@ class RedisCheck:
             try:
                 await shard.ping()
             except REDIS_ERRORS as exc:
-                raise RedisUnavailable(type(exc).__name__) from exc
+                raise RedisUnavailable(redis_reason(exc)) from exc
 
     async def close(self) -> None:
         """Close the connections."""

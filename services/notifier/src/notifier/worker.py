@@ -158,14 +158,17 @@ class Worker:
 
     async def _redis_wait(self) -> None:
         """Claim nothing while Redis is away: no row is to blame, none counts an attempt."""
-        began_s, backoff = time.monotonic(), Backoff()
+        began_s, backoff, said = time.monotonic(), Backoff(), ""
         self._health.set("redis", "unavailable")
         log.warning("redis.lost")
         while not self._stopping.is_set():
             await self._pause(backoff.next_s())
             try:
                 await self._redis.ping()
-            except RedisUnavailable:
+            except RedisUnavailable as exc:
+                if str(exc) != said:
+                    said = str(exc)
+                    log.warning("redis.waiting", reason=said)
                 continue
             self._health.set("redis", OK)
             log.info("redis.regained", outage_s=round(time.monotonic() - began_s, 1))

@@ -35,7 +35,7 @@ class Gateway:
         self.node = env.node
         self.config = env.clarion_config
         self.join_timeout_s = env.join_timeout_s
-        self.origins = frozenset(origin.lower() for origin in (env.public_url, *self.config.client.allowed_origins))
+        self.origins = frozenset(origin.lower() for origin in (*env.origins, *self.config.client.allowed_origins))
         self.layer = cast("ClarionChannelLayer", get_channel_layer())
         decode = self.layer.deserialize
         self.streams = Streams(

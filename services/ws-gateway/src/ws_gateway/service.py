@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 from daphne.endpoints import build_endpoint_description_strings
 
-from clarion.env import database_refused_exit
+from clarion.env import refused_exit
 from clarion.internal import Handler, InternalServer, health_routes, loop_check
 from clarion.metrics import METRICS
 from clarion.server import Deflate, ReactorUnsuitable, Server, StartupFailed
@@ -31,7 +31,7 @@ CONNECT_TIMEOUT_S: Final = 20
 
 def run() -> int:
     """Serve until SIGTERM, then drain. Returns the process's exit code."""
-    database_refused_exit(env)
+    refused_exit(env)
     server = server_make(env)
     server.on_drain.append(gateway.drain_begin)
     server.on_goodbye.append(gateway.hub.settle)

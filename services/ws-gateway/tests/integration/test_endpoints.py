@@ -10,7 +10,7 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect
 
-from .conftest import PUBLIC_URL, GatewayProcess, running_gateway, token_for
+from .conftest import PUBLIC_URL, GatewayProcess, close_of, running_gateway, token_for
 
 FRAME_BYTES = 2_048
 CONFIG = f"""
@@ -130,3 +130,51 @@ async def test_an_allowed_page_connects(shared_gateway: GatewayProcess, origin: 
     ):
         status, line = await first_of(shared_gateway, method, path, headers=headers, **request)
         assert (status, "connect" in json.loads(line.removeprefix("data: "))) == (200, True)
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "[::1]"])
+async def test_a_loopback_url_has_three_names(on_loopback: GatewayProcess, name: str) -> None:
+    """A page of any of them connects, over each transport, to a room and to the lab; of another port it does not."""
+    origin = f"http://{name}:8080"
+    url = f"ws://127.0.0.1:{on_loopback.port}/connection/websocket"
+    async with connect(url, additional_headers={"Origin": origin}, proxy=None) as socket:
+        await socket.send(connecting(1_000))
+        assert "connect" in json.loads(await socket.recv())
+    sent = {"params": {"cf_connect": connecting(1_000)}}
+    status, _ = await first_of(on_loopback, "GET", "/connection/sse", headers={"Origin": origin}, **sent)
+    assert status == 200
+    async with on_loopback.connect("chat:x", origin=origin) as room, on_loopback.lesson("sc/", origin=origin):
+        await (await room.ping())  # a page that may not is closed at once
+    async with httpx.AsyncClient(trust_env=False) as client:
+        page = await client.get(url_of(on_loopback, "/lab/"), headers={"Host": f"{name}:8080"})
+    assert page.status_code == 200
+    code, _ = await close_of(on_loopback.connect("chat:x", origin=f"http://{name}:8081"))
+    assert code == 4403
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "[::1]"])
+async def test_another_public_url_has_one_name(shared_gateway: GatewayProcess, name: str) -> None:
+    """Elsewhere than on a developer's machine no local page is ours."""
+    code, _ = await close_of(shared_gateway.connect("chat:x", origin=f"https://{name}"))
+    assert code == 4403
+
+
+async def test_a_foreign_host_is_told_so(shared_gateway: GatewayProcess) -> None:
+    """The lab's pages: a page for a browser, a document for who asks for it."""
+    headers = {"Host": "evil.example"}
+    async with httpx.AsyncClient(trust_env=False, headers=headers) as client:
+        document = await client.get(url_of(shared_gateway, "/lab/"), headers={"Accept": "application/json"})
+        page = await client.get(url_of(shared_gateway, "/lab/"), headers={"Accept": "text/html"})
+    assert (document.status_code, document.json()["code"]) == (400, "host_not_allowed")
+    assert (page.status_code, "CLARION_PUBLIC_URL" in page.text) == (400, True)
+    assert "evil.example" not in page.text + document.text
+
+
+@pytest.fixture(scope="module")
+def on_loopback(
+    shared_redis_url: str, migrated_database: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[GatewayProcess]:
+    """A gateway whose public URL is a developer's."""
+    folder, url = tmp_path_factory.mktemp("loopback"), {"CLARION_PUBLIC_URL": "http://127.0.0.1:8080"}
+    with running_gateway(folder, shared_redis_url, migrated_database, **url) as made:
+        yield made

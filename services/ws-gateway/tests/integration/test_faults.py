@@ -110,3 +110,24 @@ def test_a_gateway_waits_for_a_redis_that_is_not_there_yet(gateway: GatewayProce
     redis_server.start()
     gateway_ready = asyncio.run(wait_until_async(lambda: gateway.health("ready") == 200))
     assert gateway_ready
+
+
+async def test_a_password_that_changes_ends_no_gateway(gateway: GatewayProcess, redis_server: RedisServer) -> None:
+    """A gateway that runs waits for a Redis that refuses it, says which variable is wrong, and keeps its clients."""
+    async with gateway.connect("chat:x") as socket:
+        with redis_server.client() as client:
+            client.config_set("requirepass", "another")
+            client.client_kill_filter(_type="pubsub")
+            client.client_kill_filter(_type="normal", skipme=True)
+            said = "CLARION_REDIS_URL: NOAUTH Authentication required"
+            await wait_until_async(lambda: _unreachable(gateway, said) >= 5)
+            delays = [event["retry_in_s"] for event in gateway.events if event["event"] == "redis.unreachable"]
+            assert delays[:5] == [0.1, 0.2, 0.4, 0.8, 1.0]  # with jitter below each
+            client.config_set("requirepass", "")
+        await wait_until_async(lambda: gateway.health("ready") == 200)
+        gateway.publisher.publish_message("chat:x", {"n": 1})
+        assert await received(socket, 1) == [{"n": 1}]
+
+
+def _unreachable(gateway: GatewayProcess, error: str) -> int:
+    return sum(event["event"] == "redis.unreachable" and event["error"] == error for event in gateway.events)

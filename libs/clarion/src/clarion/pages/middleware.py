@@ -1,13 +1,13 @@
 """Middleware of every request: its id, and the headers that tell a browser what a page may do.
 
-Django setting: ``CLARION_PUBLIC_URL``, the origin that browsers see.
+Django setting: ``CLARION_ORIGINS``, the origins that our pages may have in a browser.
 """
 
 from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
 import structlog
@@ -43,7 +43,7 @@ class SecurityHeadersMiddleware:
 
     def __init__(self, get_response: GetResponse) -> None:
         self._get_response = get_response
-        self._policy = content_security_policy(settings.CLARION_PUBLIC_URL)
+        self._policy = content_security_policy(settings.CLARION_ORIGINS)
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Add the headers that the view did not set itself."""
@@ -55,11 +55,11 @@ class SecurityHeadersMiddleware:
         return response
 
 
-def content_security_policy(public_url: str) -> str:
+def content_security_policy(origins: Sequence[str]) -> str:
     """The policy of every page: nothing from elsewhere, nothing inline."""
-    # 'self' does not cover ws: in older Safari, so the socket's origin is named; Django's admin needs data: images.
-    socket_origin = "ws" + public_url.removeprefix("http")
+    # 'self' does not cover ws: in older Safari, so sockets' origins are named; Django's admin needs data: images.
+    sockets = " ".join("ws" + origin.removeprefix("http") for origin in origins)
     return (
-        f"default-src 'self'; connect-src 'self' {socket_origin}; img-src 'self' data:; object-src 'none'; "
+        f"default-src 'self'; connect-src 'self' {sockets}; img-src 'self' data:; object-src 'none'; "
         "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     )

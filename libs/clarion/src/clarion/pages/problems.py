@@ -10,17 +10,20 @@ from http import HTTPStatus
 from typing import Final
 
 import structlog
+from django.core.exceptions import DisallowedHost
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 
-from clarion.errors import ClarionError
+from clarion.errors import ClarionError, HostNotAllowed
 from clarion.values import JSON, json_encode
 
 log = structlog.get_logger(__name__)
 
 CONTENT_TYPE: Final = "application/problem+json"
 TYPE_PREFIX: Final = "urn:clarion:problem:"
+
+_HOST_LOGGED_CHARS: Final = 260  # a name's most, and a port
 
 # RFC 9110's own phrases, whatever Python's version calls them: nginx answers with the same ones.
 _TITLES: Final = {413: "Content Too Large"}
@@ -72,17 +75,23 @@ def wants_problem(request: HttpRequest) -> bool:
     )
 
 
-def refuse(request: HttpRequest, status: int, detail: str) -> HttpResponse:
-    """Answer with a problem document or a page, as the caller wants it."""
+def refuse(request: HttpRequest, status: int, detail: str, code: str = "") -> HttpResponse:
+    """Answer with a problem document or a page, as the caller wants it; ``code`` is the status's unless it is given."""
     if wants_problem(request):
-        return problem_response(request, status, PLAIN_CODES[status], detail)
+        return problem_response(request, status, code or PLAIN_CODES[status], detail)
     context = {"status": status, "title": HTTPStatus(status).phrase, "detail": detail}
     return render(request, "clarion/problem.html", context, status=status)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Django's ``handler400``: a host name that is not ours, a request that Django calls suspicious."""
-    log.warning("request.refused", path=request.path, reason=type(exception).__name__)
+    """Django's ``handler400``: a host name that is not ours, a request that Django calls suspicious.
+
+    One line of the log each, for anyone can provoke it; the answer names neither the host that came nor those allowed.
+    """
+    host = request.META.get("HTTP_HOST", "")[:_HOST_LOGGED_CHARS]
+    log.warning("request.refused", path=request.path, reason=type(exception).__name__, host=host)
+    if isinstance(exception, DisallowedHost):
+        return refuse(request, 400, HostNotAllowed.default_detail(), HostNotAllowed.code)
     return refuse(request, 400, "The request could not be read.")
 
 

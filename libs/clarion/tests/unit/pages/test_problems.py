@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from django.core.exceptions import DisallowedHost
 from django.http import Http404, HttpRequest
 from django.test import RequestFactory
 from pytest_django import Settings
@@ -53,6 +54,18 @@ def test_a_handler_answers_a_program_and_a_person(handler: Any, status: int, cod
     assert page.status_code == status
     assert f"Error {status}" in page.content.decode()
     assert "secret" not in page.content.decode() + document.content.decode()
+
+
+def test_a_foreign_host_has_a_code_of_its_own() -> None:
+    """Program and person are told that the address is wrong; neither what it was nor which ones are right."""
+    exception = DisallowedHost("Invalid HTTP_HOST header: '<b>evil.example'. You may need to add it to ALLOWED_HOSTS.")
+    sent = {"HTTP_HOST": "<b>evil.example"}
+    document = bad_request(RequestFactory().get("/api/x", **sent), exception)
+    assert (document.status_code, json.loads(document.content)["code"]) == (400, "host_not_allowed")
+    page = bad_request(RequestFactory().get("/x", **sent), exception)
+    assert page.status_code == 400
+    assert "Host is not the one of CLARION_PUBLIC_URL" in page.content.decode()
+    assert "evil" not in page.content.decode() + document.content.decode()
 
 
 def test_server_error_without_its_template_is_plain_text(monkeypatch: pytest.MonkeyPatch) -> None:

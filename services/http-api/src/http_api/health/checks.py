@@ -18,6 +18,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from clarion.errors import ClarionError
 from clarion.publisher import get_publisher
+from clarion.refusals import redis_reason, redis_refusal_of
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +34,15 @@ would take themselves out at once, and nobody would be left for any of that.
 
 
 class CheckFailed(Exception):
-    """A check has an answer, and it is no; the text may be shown to anyone."""
+    """A check has an answer, and it is no; the text may be shown to anyone.
+
+    Attributes:
+        reason: more of it, for the log alone.
+    """
+
+    def __init__(self, text: str, reason: str = "") -> None:
+        super().__init__(text)
+        self.reason = reason
 
 
 class BoundedCheck:
@@ -49,6 +58,7 @@ class BoundedCheck:
         self._thread: threading.Thread | None = None
         self._answer = OK
         self._last = OK
+        self._reason = self._last_reason = ""
         self._lock = threading.Lock()
         self.was_ok = False
 
@@ -65,20 +75,20 @@ class BoundedCheck:
         """Wait until ``deadline`` (of ``time.monotonic``) for the answer: "ok", or in short why not."""
         thread.join(max(0.0, deadline - time.monotonic()))
         answer = "no answer" if thread.is_alive() else self._answer
-        if answer != self._last:
-            self._last = answer
-            log.warning("readiness.changed", check=self._name, answer=answer)
+        if answer != self._last or self._reason not in ("", self._last_reason):
+            self._last, self._last_reason = answer, self._reason
+            log.warning("readiness.changed", check=self._name, answer=answer, reason=self._reason)
         return answer
 
     def _run(self) -> None:
         try:
             self._ask()
-            self._answer = OK
+            self._answer, self._reason = OK, ""
             self.was_ok = True
         except CheckFailed as exc:
-            self._answer = str(exc)
+            self._answer, self._reason = str(exc), exc.reason
         except Exception as exc:  # noqa: BLE001 - the thread's boundary; whatever it is, that is a no
-            self._answer = "unavailable"
+            self._answer, self._reason = "unavailable", ""
             log.debug("check.failed", check=self._name, error=repr(exc))
         finally:
             connections.close_all()  # this thread's own
@@ -95,7 +105,7 @@ def redis_check() -> None:
     try:
         get_publisher().ping()
     except ClarionError as exc:
-        raise CheckFailed("unavailable") from exc
+        raise CheckFailed("unavailable", redis_reason(exc) if redis_refusal_of(exc) else "") from exc
 
 
 class MigrationsCheck:

@@ -18,6 +18,7 @@ from rest_framework import exceptions
 
 from clarion.errors import ClarionError, PermissionRefused, PublicationTooLarge
 from clarion.pages.problems import PLAIN_CODES, not_found, problem_response, refuse, wants_problem
+from clarion.refusals import redis_reason, redis_refusal_of
 from http_api.errors import CsrfFailed, DatabaseUnavailable
 
 log = structlog.get_logger(__name__)
@@ -33,7 +34,8 @@ def error_response(request: HttpRequest, exc: ClarionError) -> HttpResponse:
     if challenge := getattr(exc, "challenge", None):
         headers["WWW-Authenticate"] = challenge
     if exc.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        log.warning("request.failed", code=exc.code, path=request.path, cause=repr(exc.__cause__))
+        cause = redis_reason(exc) if redis_refusal_of(exc) else repr(exc.__cause__)
+        log.warning("request.failed", code=exc.code, path=request.path, cause=cause)
     return problem_response(request, exc.http_status, exc.code, exc.detail, headers=headers)
 
 

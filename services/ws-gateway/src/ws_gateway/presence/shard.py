@@ -28,6 +28,7 @@ from clarion.presence_scripts import BEAT, FAREWELL, WRITE
 from clarion.read_lanes import command_send
 from clarion.redis_commands import Command
 from clarion.redis_scripts import Script
+from clarion.refusals import redis_reason
 from ws_gateway.presence.changes import Change, Entries, Kind
 
 log = structlog.stdlib.get_logger("ws_gateway.presence")
@@ -245,7 +246,7 @@ class PresenceShard:
 
     async def _back_off(self, exc: Exception) -> None:
         if not self._delay_s:
-            log.warning("presence.interrupted", error=type(exc).__name__, waiting=len(self._waiting))
+            log.warning("presence.interrupted", error=redis_reason(exc), waiting=len(self._waiting))
         self._delay_s = min(max(RETRY_FIRST_S, 2 * self._delay_s), RETRY_MOST_S)
         await asyncio.sleep(self._delay_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
 
