@@ -1,7 +1,7 @@
 """What a PostgreSQL or a Redis that answers says to our URLs: a refusal is the configuration's fault, and ends a start.
 
 One that does not answer in time, or that answers that it starts, loads, recovers or is full, is no refusal: it may be
-well in a moment, and every service waits for it. So is all that comes after the start: a password that is replaced
+well in a moment, and every service waits for it. Nor is what comes after the start: a password that is replaced
 while a process runs does not end it.
 
 Source: PostgreSQL manual, "Client Authentication"; Redis' ``acl.c``, ``networking.c``; docs/reference/environment.md.
