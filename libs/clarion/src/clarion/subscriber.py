@@ -363,10 +363,16 @@ class _Burst(asyncio.Protocol):
         shard = self._shard
         shard.reads += 1
         shard.read_bytes += len(data)
+        self._reader.feed(data)
+        while self._read():
+            pass
+
+    def _read(self) -> bool:
+        """Hand over what has come whole; True if an answer of Redis' stands behind which more may have."""
         reader = self._reader
-        reader.feed(data)
         messages: Messages = {}
         reply: Any = None
+        is_answered = False
         try:
             while True:
                 reply = reader.gets()
@@ -383,16 +389,22 @@ class _Burst(asyncio.Protocol):
                 elif reply[0] == b"pong" or reply == b"PONG":
                     self._answered()
         except Exception as exc:  # noqa: BLE001 - a broken stream cannot be resumed
-            self._broken(reply, exc)
+            is_answered = self._failed(reply, exc)
         if messages:
             self._on_messages(messages)
+        return is_answered
 
-    def _broken(self, reply: Any, exc: Exception) -> None:
-        if isinstance(reply, hiredis.ReplyError):  # has no [0]: no reply is asked for its type before that
+    def _failed(self, reply: Any, exc: Exception) -> bool:
+        """Tell whether the connection goes on after a reply that has no [0]; none is asked for its type before that."""
+        if isinstance(reply, hiredis.ReplyError):
+            if str(reply).startswith("MISCONF "):  # a disk is full: PING is refused, what is published comes
+                self._answered()
+                return True
             self.error = str(reply)
         else:
             log.error("redis.stream_broken", error=repr(exc))
         self._transport.abort()
+        return False
 
     def _answered(self) -> None:
         pong = self._pings.popleft() if self._pings else None
