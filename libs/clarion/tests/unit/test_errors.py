@@ -25,7 +25,7 @@ def test_every_code_is_stable_and_unique() -> None:
             "unauthorized", "token_invalid", "token_expired", "permission_denied", "too_many_requests",
             "layer_unavailable", "config_invalid", "request_invalid", "method_not_found", "already_subscribed",
             "limit_exceeded", "not_available", "unrecoverable_position", "expired", "concurrent_pagination",
-            "keys_unavailable",
+            "keys_unavailable", "host_not_allowed",
         ]
     )  # fmt: skip
 
