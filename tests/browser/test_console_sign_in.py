@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
-from tests.browser.console_page import Console, NewConsole, Seen
+from tests.browser.console_page import Console, NewConsole, Seen, context_open
 from tests.support.product import Product
 
 
@@ -26,6 +26,23 @@ def test_signed_out_page_says_where_the_password_is(signed_out_console: Console)
     """In development the page names the file that holds the administrator's password."""
     signed_out_console.page.goto("/")
     expect(signed_out_console.page.get_by_text(".run/dev.json")).to_be_visible()
+
+
+def test_page_at_localhost_joins_too(browser: Browser, product: Product) -> None:
+    """Who types ``localhost`` where the product says 127.0.0.1 signs in, joins, and no policy stands in the way."""
+    seen = Seen(product.url.replace("127.0.0.1", "localhost"))
+    context = context_open(browser, seen.origin)
+    try:
+        console = Console(context.new_page())
+        seen.watch(console.page)
+        console.page.goto("/?channel=chat:localhost")
+        console.sign_in(product.dev["admin"]["username"], product.dev["admin"]["password"])
+        console.expect_open()
+        console.send("here")
+        console.expect_received('"here"')
+    finally:
+        context.close()
+    assert (seen.errors, seen.foreign) == ([], [])
 
 
 def test_deep_link_survives_signing_in(signed_out_console: Console, product: Product) -> None:

@@ -70,15 +70,37 @@ def test_service_refuses_nonsense(service: str, fault: str, tmp_path: Path) -> N
         assert line.startswith(f"configuration: {name}: "), lines
 
 
+POSTGRES_REFUSES: Final = 'configuration: DATABASE_URL: password authentication failed for user "clarion"'
+REDIS_REFUSES: Final = (
+    "configuration: CLARION_REDIS_URL: redis:6379: WRONGPASS invalid username-password pair or user is disabled"
+)
+WRONG: Final = {
+    "DATABASE_URL": "postgres://clarion:hunter2@postgres/clarion",
+    "CLARION_REDIS_URL": "redis://:hunter2@redis:6379",
+}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["DATABASE_URL"], [POSTGRES_REFUSES]),
+        (["CLARION_REDIS_URL"], [REDIS_REFUSES]),
+        (["DATABASE_URL", "CLARION_REDIS_URL"], [POSTGRES_REFUSES, REDIS_REFUSES]),
+    ],
+    ids=["postgres", "redis", "both"],
+)
 @pytest.mark.parametrize("service", SERVICES)
-def test_service_is_refused_by_postgres(running: Deployment, service: str) -> None:
-    """A password that PostgreSQL says is wrong ends it as soon, and says so; it does not wait for what cannot come."""
-    env = GOOD | {"DATABASE_URL": "postgres://clarion:hunter2@postgres/clarion"}
+def test_service_is_refused(running: Deployment, service: str, wrong: list[str], said: list[str]) -> None:
+    """A password that PostgreSQL or Redis says is wrong ends it as soon, and says so: waiting would not make it right."""
+    right = {
+        "DATABASE_URL": (running.secrets / "database_url").read_text(),
+        "CLARION_REDIS_URL": (running.secrets / "redis_url").read_text(),
+    }
+    env = GOOD | right | {name: WRONG[name] for name in wrong}
     code, lines, seconds = run(service, env, network=f"{running.project}_inner")
     assert code == 78, lines
     assert seconds < ENDS_WITHIN_S
-    told = [line for line in lines if line.startswith("configuration: ")]
-    assert told == ['configuration: DATABASE_URL: password authentication failed for user "clarion"']
+    assert [line for line in lines if line.startswith("configuration: ")] == said
     assert "hunter2" not in "".join(lines)
 
 

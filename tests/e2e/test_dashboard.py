@@ -52,11 +52,14 @@ class Prometheus:
         self._client = client
 
     def values(self, expression: str) -> list[float]:
-        """An expression's value now: a number a series; none while it does not answer."""
+        """An expression's value now: a number a series; none while it does not answer, or says that it starts (503)."""
         try:
-            answer: dict[str, Any] = self._client.get("query", params={"query": expression}).json()
+            said = self._client.get("query", params={"query": expression})
         except httpx.TransportError:
             return []
+        if said.status_code == httpx.codes.SERVICE_UNAVAILABLE:
+            return []
+        answer: dict[str, Any] = said.json()
         assert answer["status"] == "success", answer
         return [float(series["value"][1]) for series in answer["data"]["result"]]
 

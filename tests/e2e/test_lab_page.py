@@ -30,7 +30,7 @@ def test_page_is_open_to_everybody_and_says_what_it_may_do(product: Product, cli
     assert page.status_code == 200
     policy = page.headers["content-security-policy"]
     assert "default-src 'self'" in policy
-    assert f"connect-src 'self' ws://127.0.0.1:{product.port};" in policy
+    assert f"connect-src 'self' ws://127.0.0.1:{product.port} ws://localhost:{product.port};" in policy
     assert "unsafe" not in policy
     for name in ("x-frame-options", "x-content-type-options", "referrer-policy", "x-request-id"):
         assert len(page.headers.get_list(name)) == 1, name
