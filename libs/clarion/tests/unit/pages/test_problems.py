@@ -53,6 +53,7 @@ def test_a_handler_answers_a_program_and_a_person(handler: Any, status: int, cod
     page = handler(RequestFactory().get("/x"), Http404("secret"))
     assert page.status_code == status
     assert f"Error {status}" in page.content.decode()
+    assert "Go to the console" in page.content.decode()
     assert "secret" not in page.content.decode() + document.content.decode()
 
 
@@ -65,6 +66,7 @@ def test_a_foreign_host_has_a_code_of_its_own() -> None:
     page = bad_request(RequestFactory().get("/x", **sent), exception)
     assert page.status_code == 400
     assert "Host is not the one of CLARION_PUBLIC_URL" in page.content.decode()
+    assert "Go to the console" not in page.content.decode()  # it would lead to this page again
     assert "evil" not in page.content.decode() + document.content.decode()
 
 
