@@ -91,7 +91,7 @@ WRONG: Final = {
 )
 @pytest.mark.parametrize("service", SERVICES)
 def test_service_is_refused(running: Deployment, service: str, wrong: list[str], said: list[str]) -> None:
-    """A password that PostgreSQL or Redis says is wrong ends it as soon, and says so: waiting would not make it right."""
+    """A password that PostgreSQL or Redis says is wrong ends it as soon, and says so: waiting mends nothing."""
     right = {
         "DATABASE_URL": (running.secrets / "database_url").read_text(),
         "CLARION_REDIS_URL": (running.secrets / "redis_url").read_text(),
