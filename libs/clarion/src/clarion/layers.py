@@ -20,6 +20,7 @@ import structlog
 from channels_redis.pubsub import RedisPubSubChannelLayer, RedisPubSubLoopLayer, RedisSingleShardConnection
 from channels_redis.utils import _wrap_close, decode_hosts
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.exceptions import ResponseError
 
 from clarion.channel_owners import ChannelOwners
 from clarion.connections import REDIS_ERRORS, async_options
@@ -31,6 +32,7 @@ from clarion.namespaces import ClarionConfig
 from clarion.publications import Message, Published, publication, tags_check
 from clarion.read_lanes import command_send
 from clarion.redis_commands import Command, RedisCommands, published_of
+from clarion.refusals import redis_reason
 from clarion.values import JSON, PUBLICATION_MAX_BYTES, publication_check
 
 log = structlog.stdlib.get_logger("clarion.layers")
@@ -309,6 +311,8 @@ class _ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
     def _make_sender(self) -> Redis:
         layer: ClarionChannelLayer = self.channel_layer.channel_layer
         options = {**self.host, "max_connections": layer.max_connections, "timeout": layer.timeout_s}
+        # A PING before a command finds nothing that the command would not; a full disk refuses it, and no PUBLISH.
+        options["health_check_interval"] = 0
         address = options.pop("address", None)
         if address is None:
             return Redis(connection_pool=BlockingConnectionPool(**options))
@@ -350,7 +354,7 @@ class _ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
                     await _call_back("on_reconnect", self.channel_layer.on_reconnect)
             except REDIS_ERRORS as exc:
                 if not delay_s:
-                    log.warning("layer.disconnected", error=type(exc).__name__)
+                    log.warning("layer.disconnected", error=redis_reason(exc))
                     await _call_back("on_disconnect", self.channel_layer.on_disconnect)
                 delay_s = min(max(RETRY_FIRST_S, 2 * delay_s), RETRY_MOST_S)
                 await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
@@ -362,7 +366,11 @@ class _ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
                 await self.unsubscribe(name)
         if self._pubsub is not None and self._pubsub.subscribed:
             # A timeout here is an idle group, not a fault; redis-py reconnects and resubscribes by itself.
-            self._receive_message(await self._pubsub.get_message(ignore_subscribe_messages=True, timeout=0.1))
+            try:
+                self._receive_message(await self._pubsub.get_message(ignore_subscribe_messages=True, timeout=0.1))
+            except ResponseError as exc:
+                if not str(exc).startswith("MISCONF "):  # a disk is full: PING is refused, what is published comes
+                    raise
             await self._check_silence(self._pubsub.connection)
         else:
             await asyncio.sleep(0.1)

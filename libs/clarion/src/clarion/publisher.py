@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import redis
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 from clarion.broadcasts import Sending, send_all
 from clarion.connections import REDIS_ERRORS, sync_options
@@ -236,7 +236,8 @@ class Publisher:
         """Let ``send(client, what)`` talk to a shard, under this publisher's deadlines.
 
         Raises:
-            ChannelLayerUnavailable: HTTP 503; Redis did not answer, or has not been asked, since it was away just now.
+            ChannelLayerUnavailable: HTTP 503; Redis did not answer, or answered that it cannot do this (a full disk or
+                memory), or has not been asked, since it was away just now.
         """
         now = time.monotonic()
         if now < self._away_until[shard]:
@@ -246,6 +247,9 @@ class Publisher:
             self._away_until[shard] = now + 2 * self._timeout_s
         try:
             answer = send(self._shards[shard], what)
+        except ResponseError as exc:
+            self._away_until[shard] = 0.0  # it is there: with a full disk or memory it takes what needs neither
+            raise ChannelLayerUnavailable from exc
         except REDIS_ERRORS as exc:
             self._away_until[shard] = time.monotonic() + _BREAK_S
             raise ChannelLayerUnavailable from exc

@@ -20,7 +20,7 @@ import dj_database_url
 import psycopg
 from redis import ConnectionPool
 from redis.connection import parse_url
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from clarion.addresses import DATABASE_ENGINES, DJANGO_OPTIONS
 from clarion.connections import sync_options
@@ -127,9 +127,16 @@ def redis_refusal_of(error: BaseException) -> str:
 
 
 def redis_reason(error: BaseException) -> str:
-    """Why Redis does not serve, for a log: which variable is wrong if it refuses us, else the kind of error."""
-    refusal = redis_refusal_of(error)
-    return f"{REDIS_VARIABLE}: {refusal}" if refusal else type(_redis_error(error)).__name__
+    """Why Redis does not serve, for a log: which variable is wrong if it refuses us, else the kind of error.
+
+    Returns:
+        ``CLARION_REDIS_URL: NOAUTH …``, Redis' own word (``LOADING``, ``MISCONF``, ``OOM``), or the exception's class.
+    """
+    if refusal := redis_refusal_of(error):
+        return f"{REDIS_VARIABLE}: {refusal}"
+    error = _redis_error(error)
+    word = str(error).partition(" ")[0] if isinstance(error, ResponseError) else ""
+    return getattr(error, "status_code", None) or (word if word.isupper() else type(error).__name__)
 
 
 def _redis_error(error: BaseException) -> BaseException:

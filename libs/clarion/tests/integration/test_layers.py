@@ -14,6 +14,7 @@ from channels.exceptions import MessageTooLarge, StopConsumer
 from channels.utils import await_many_dispatch
 from channels_redis.pubsub import RedisPubSubChannelLayer
 
+from clarion import layers as layers_module
 from clarion.errors import ChannelLayerUnavailable, NameInvalid
 from clarion.layers import ClarionChannelLayer
 from clarion.publisher import Publisher
@@ -163,6 +164,39 @@ async def test_a_black_hole_is_noticed_by_the_receiving_side(redis_server: Redis
     finally:
         redis_server.resume()
         await layer.flush()
+
+
+async def test_a_full_disk_takes_nothing_from_who_needs_none(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis refuses PING with MISCONF and delivers all the same: nobody is told of a loss, and sends go out."""
+    monkeypatch.setattr(layers_module, "PING_INTERVAL_S", 0.2)
+    told: list[str] = []
+    layer = ClarionChannelLayer(
+        [redis_server.url],
+        timeout_s=0.5,
+        on_disconnect=lambda: told.append("disconnect"),
+        on_reconnect=lambda: told.append("reconnect"),
+    )
+    try:
+        channel = await member(layer, "chat:x", redis_server)
+        redis_server.disk_full()
+        with redis_server.client() as client:
+            refused = partial(_errors, client)
+            before = refused()
+            await wait_until_async(lambda: refused() >= before + 3, what="PINGs are refused")
+        for number in range(3):
+            await layer.group_send("chat:x", {"type": "x", "n": number})
+            assert await receive(layer, channel) == {"type": "x", "n": number}
+            await asyncio.sleep(0.3)  # a sender that is idle for longer than its interval would ask first
+    finally:
+        await layer.flush()
+    assert told == []
+
+
+def _errors(client: Any) -> int:
+    """How often this Redis has answered MISCONF."""
+    return int(client.info("errorstats").get("errorstat_MISCONF", {"count": 0})["count"])
 
 
 async def test_a_unix_socket_serves_all_three(tmp_path: Path) -> None:

@@ -13,7 +13,9 @@ import pytest
 from channels.exceptions import MessageTooLarge
 
 from clarion.errors import ChannelLayerUnavailable, DataInvalid, NameInvalid, PublicationTooLarge
+from clarion.namespaces import ClarionConfig
 from clarion.publisher import Publisher
+from clarion.refusals import redis_reason
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import wait_until
 
@@ -92,6 +94,24 @@ def test_a_redis_that_is_away_fails_fast_and_comes_back(redis_server: RedisServe
             return False
 
     wait_until(publishes, 2)
+
+
+def test_a_full_disk_refuses_what_needs_it_and_nothing_else(redis_server: RedisServer, publisher: Publisher) -> None:
+    """A publication with a history is refused, as is PING; one without goes out, at once after those."""
+    redis_server.disk_full()
+    config = ClarionConfig(channel={"namespaces": [{"name": "kept", "history_size": 9, "history_ttl": "1h"}]})
+    kept = Publisher([redis_server.url], timeout_s=0.5, config=config)
+    try:
+        for _ in range(3):
+            with pytest.raises(ChannelLayerUnavailable) as caught:
+                kept.publish("kept:x", 1)
+            assert redis_reason(caught.value) == "MISCONF"
+            with pytest.raises(ChannelLayerUnavailable):
+                kept.ping()
+            kept.publish_raw("asgi__group__chat:x", b"x")
+    finally:
+        kept.close()
+    publisher.publish("chat:x", 1)
 
 
 def test_a_black_hole_holds_no_caller_longer_than_two_seconds(redis_server: RedisServer, publisher: Publisher) -> None:

@@ -80,9 +80,9 @@ def refuse(request: HttpRequest, status: int, detail: str, code: str = "") -> Ht
     code = code or PLAIN_CODES[status]
     if wants_problem(request):
         return problem_response(request, status, code, detail)
-    # Under a foreign name every address of ours is refused: a way on would lead to the same page.
-    way_on = code != HostNotAllowed.code
-    context = {"status": status, "title": HTTPStatus(status).phrase, "detail": detail, "way_on": way_on}
+    context = {"status": status, "title": HTTPStatus(status).phrase, "detail": detail}
+    # Under a foreign name every address of ours is refused: any link would lead to the same page.
+    context["is_foreign_host"] = code == HostNotAllowed.code
     return render(request, "clarion/problem.html", context, status=status)
 
 
@@ -113,9 +113,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
     if wants_problem(request):
         return problem_response(request, 500, "internal", ClarionError.default_detail())
     detail = f"Something went wrong inside; it has been logged as {request.META.get('HTTP_X_REQUEST_ID', '')}."
-    context = {"status": 500, "title": "Server Error", "detail": detail, "way_on": True}
     try:
-        page = render_to_string("clarion/problem.html", context)
+        page = render_to_string("clarion/problem.html", {"status": 500, "title": "Server Error", "detail": detail})
     except Exception:  # the last handler there is: a template may be what is at fault
         log.exception("error_page.failed")
         return HttpResponse(detail + "\n", status=500, content_type="text/plain; charset=utf-8")

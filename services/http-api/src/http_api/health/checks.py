@@ -74,10 +74,10 @@ class BoundedCheck:
     def answer(self, thread: threading.Thread, deadline: float) -> str:
         """Wait until ``deadline`` (of ``time.monotonic``) for the answer: "ok", or in short why not."""
         thread.join(max(0.0, deadline - time.monotonic()))
-        answer = "no answer" if thread.is_alive() else self._answer
-        if answer != self._last or self._reason not in ("", self._last_reason):
-            self._last, self._last_reason = answer, self._reason
-            log.warning("readiness.changed", check=self._name, answer=answer, reason=self._reason)
+        answer, reason = ("no answer", "") if thread.is_alive() else (self._answer, self._reason)
+        if answer != self._last or reason not in ("", self._last_reason):
+            self._last, self._last_reason = answer, reason
+            log.warning("readiness.changed", check=self._name, answer=answer, reason=reason)
         return answer
 
     def _run(self) -> None:

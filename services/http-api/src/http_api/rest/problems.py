@@ -34,9 +34,13 @@ def error_response(request: HttpRequest, exc: ClarionError) -> HttpResponse:
     if challenge := getattr(exc, "challenge", None):
         headers["WWW-Authenticate"] = challenge
     if exc.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        cause = redis_reason(exc) if redis_refusal_of(exc) else repr(exc.__cause__)
-        log.warning("request.failed", code=exc.code, path=request.path, cause=cause)
+        log.warning("request.failed", code=exc.code, path=request.path, cause=cause_of(exc))
     return problem_response(request, exc.http_status, exc.code, exc.detail, headers=headers)
+
+
+def cause_of(exc: ClarionError) -> str:
+    """Why, for a log: which variable is wrong if it is Redis that refuses us."""
+    return redis_reason(exc) if redis_refusal_of(exc) else repr(exc.__cause__)
 
 
 def exception_handler(exc: Exception, context: dict[str, Any]) -> HttpResponse | None:

@@ -28,7 +28,7 @@ from http_api.keys.api.permissions import scope_needed
 from http_api.keys.scopes import Scope
 from http_api.keys.selectors import KeyCaller
 from http_api.rest.negotiation import AlwaysJSON
-from http_api.rest.problems import RETRY_AFTER_S
+from http_api.rest.problems import RETRY_AFTER_S, cause_of
 from http_api.rest.views import ApiView
 from http_api.server_api.api.batches import batch_read, batch_run
 from http_api.server_api.api.methods import METHODS, Method
@@ -99,7 +99,7 @@ class BatchView(ApiView):
 def _error_response(request: Request, method: str, exc: ClarionError) -> HttpResponse:
     error = error_of(exc)
     if exc.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        log.warning("server_api.failed", method=method, code=exc.code, cause=repr(exc.__cause__))
+        log.warning("server_api.failed", method=method, code=exc.code, cause=cause_of(exc))
     if request.headers.get("X-Centrifugo-Error-Mode", "").lower() != "transport":
         return _json_response({"error": error})
     response = _json_response(error, _TRANSPORT_STATUSES.get(exc.protocol_code, exc.http_status))
