@@ -32,7 +32,7 @@ from clarion.namespaces import ClarionConfig
 from clarion.publications import Message, Published, publication, tags_check
 from clarion.read_lanes import command_send
 from clarion.redis_commands import Command, RedisCommands, published_of
-from clarion.refusals import redis_reason
+from clarion.refusals import is_disk_full, redis_reason
 from clarion.values import JSON, PUBLICATION_MAX_BYTES, publication_check
 
 log = structlog.stdlib.get_logger("clarion.layers")
@@ -369,7 +369,7 @@ class _ShardConnection(RedisSingleShardConnection):  # type: ignore[misc]
             try:
                 self._receive_message(await self._pubsub.get_message(ignore_subscribe_messages=True, timeout=0.1))
             except ResponseError as exc:
-                if not str(exc).startswith("MISCONF "):  # a disk is full: PING is refused, what is published comes
+                if not is_disk_full(exc):  # an answer to PING, too
                     raise
             await self._check_silence(self._pubsub.connection)
         else:

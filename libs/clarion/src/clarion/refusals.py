@@ -126,6 +126,11 @@ def redis_refusal_of(error: BaseException) -> str:
     return found[0].rstrip(".") if found else ""
 
 
+def is_disk_full(error: BaseException) -> bool:
+    """Whether Redis cannot write its data: it refuses PING and every write, and goes on with pub/sub."""
+    return str(error).startswith("MISCONF ")
+
+
 def redis_reason(error: BaseException) -> str:
     """Why Redis does not serve, for a log: which variable is wrong if it refuses us, else the kind of error.
 

@@ -25,7 +25,7 @@ from redis.asyncio.connection import Connection, ConnectionPool
 from redis.exceptions import ResponseError
 
 from clarion.connections import REDIS_ERRORS, async_options
-from clarion.refusals import redis_reason, redis_server_of
+from clarion.refusals import is_disk_full, redis_reason, redis_server_of
 
 log = structlog.stdlib.get_logger("clarion.subscriber")
 
@@ -397,7 +397,7 @@ class _Burst(asyncio.Protocol):
     def _failed(self, reply: Any, exc: Exception) -> bool:
         """Tell whether the connection goes on after a reply that has no [0]; none is asked for its type before that."""
         if isinstance(reply, hiredis.ReplyError):
-            if str(reply).startswith("MISCONF "):  # a disk is full: PING is refused, what is published comes
+            if is_disk_full(reply):  # an answer to PING, too
                 self._answered()
                 return True
             self.error = str(reply)

@@ -40,6 +40,18 @@ async def stock(redis_server: RedisServer) -> AsyncIterator[RedisPubSubChannelLa
     await layer.flush()
 
 
+def telling_layer(server: RedisServer) -> tuple[ClarionChannelLayer, list[str]]:
+    """A layer, and what it tells of its connection, as it comes."""
+    told: list[str] = []
+    layer = ClarionChannelLayer(
+        [server.url],
+        timeout_s=0.5,
+        on_disconnect=lambda: told.append("disconnect"),
+        on_reconnect=lambda: told.append("reconnect"),
+    )
+    return layer, told
+
+
 async def receive(layer: Any, channel: str) -> dict[str, Any]:
     async with asyncio.timeout(DEADLINE_S):
         message: dict[str, Any] = await layer.receive(channel)
@@ -144,13 +156,7 @@ async def test_losing_and_regaining_redis_is_told_and_members_receive_again(redi
 
 async def test_a_black_hole_is_noticed_by_the_receiving_side(redis_server: RedisServer) -> None:
     """A Redis that keeps the connection open and answers nothing counts as lost; members receive again after it."""
-    told: list[str] = []
-    layer = ClarionChannelLayer(
-        [redis_server.url],
-        timeout_s=0.5,
-        on_disconnect=lambda: told.append("disconnect"),
-        on_reconnect=lambda: told.append("reconnect"),
-    )
+    layer, told = telling_layer(redis_server)
     try:
         channel = await member(layer, "chat:x", redis_server)
         redis_server.pause()
@@ -171,13 +177,7 @@ async def test_a_full_disk_takes_nothing_from_who_needs_none(
 ) -> None:
     """Redis refuses PING with MISCONF and delivers all the same: nobody is told of a loss, and sends go out."""
     monkeypatch.setattr(layers_module, "PING_INTERVAL_S", 0.2)
-    told: list[str] = []
-    layer = ClarionChannelLayer(
-        [redis_server.url],
-        timeout_s=0.5,
-        on_disconnect=lambda: told.append("disconnect"),
-        on_reconnect=lambda: told.append("reconnect"),
-    )
+    layer, told = telling_layer(redis_server)
     try:
         channel = await member(layer, "chat:x", redis_server)
         redis_server.disk_full()

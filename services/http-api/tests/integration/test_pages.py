@@ -140,7 +140,10 @@ def _names_variable(service: HttpService) -> bool:
     answer = service.publish("chat:a")
     assert answer.code == "layer_unavailable"
     assert b"CLARION" not in answer.body
-    return '"cause": "CLARION_REDIS_URL: NOAUTH' in service.log
+    service.post("/api/publish", {"channel": "chat:a", "data": 1}, key="publish")
+    lines = [json.loads(line) for line in service.log.splitlines()]
+    named = {line["event"] for line in lines if line.get("cause", "").startswith("CLARION_REDIS_URL: NOAUTH")}
+    return named >= {"request.failed", "server_api.failed"}
 
 
 def test_http_api_waits_for_its_first_redis(start_service: StartService) -> None:

@@ -9,6 +9,7 @@ import pytest
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
+from structlog.testing import capture_logs
 
 from http_api.health import middleware
 from http_api.health.checks import BoundedCheck, CheckFailed, MigrationsCheck, checks
@@ -51,6 +52,23 @@ def test_a_check_that_hangs_is_asked_once() -> None:
     release.set()
     asked[0].join(20)
     assert ask(check) == "ok"
+
+
+def test_a_check_that_hangs_is_logged_without_the_reason_of_another_answer() -> None:
+    """Redis refused, and is silent now: what it said then explains nothing of that."""
+    release, answers = threading.Event(), iter(["CLARION_REDIS_URL: NOAUTH", ""])
+
+    def refused_then_silent() -> None:
+        if reason := next(answers):
+            raise CheckFailed("unavailable", reason)
+        assert release.wait(60)
+
+    check = BoundedCheck("redis", refused_then_silent)
+    with capture_logs() as logs:
+        assert ask(check) == "unavailable"
+        assert ask(check, 0.01) == "no answer"
+    release.set()
+    assert [log["reason"] for log in logs] == ["CLARION_REDIS_URL: NOAUTH", ""]
 
 
 @pytest.mark.django_db

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from clarion.presence_scripts import BEAT
 from tests.support.ports import free_port
 
 CHUNK_BYTES: Final = 65_536
@@ -20,12 +21,14 @@ class FarRedis:
         delay_s: how long what is sent to Redis is under way. Any number of requests that are under way at the same time
             take it once.
         answers_delay_s: the same of what Redis sends; at once, unless a test says so.
+        beats: how many heartbeats of the gateway have come by.
     """
 
     def __init__(self, redis_port: int) -> None:
         self.port = free_port()
         self.delay_s = 0.0
         self.answers_delay_s = 0.0
+        self.beats = 0
         self._redis_port = redis_port
         self._loop = asyncio.new_event_loop()
         self._writers: list[asyncio.StreamWriter] = []
@@ -42,6 +45,7 @@ class FarRedis:
         try:
             while data := await reader.read(CHUNK_BYTES):
                 self._loop.call_later(self.delay_s, to_redis.write, data)
+                self.beats += BEAT.sha.encode() in data
         finally:
             back.cancel()
             to_redis.close()

@@ -11,6 +11,7 @@ import pytest
 from clarion.publisher import Publisher
 from tests.support.protocol_client import ProtocolClient, protocol_client
 from tests.support.redis_server import RedisServer
+from tests.support.waiting import wait_until_async
 
 from .conftest import GatewayProcess, running_gateway, token_for
 from .far_redis import FarRedis
@@ -72,7 +73,12 @@ async def client(gateway: GatewayProcess) -> AsyncIterator[ProtocolClient]:
 
 
 async def trips(far: FarRedis, client: ProtocolClient, channel: str, **fields: object) -> int:
-    """Subscribe, and count the round trips by the time that they took."""
+    """Subscribe, and count the round trips by the time that they took.
+
+    It begins behind a heartbeat, which goes the same way as presence: who comes with one waits for it, too.
+    """
+    beats = far.beats
+    await wait_until_async(lambda: far.beats > beats, what="a heartbeat goes by")
     far.delay_s = DELAY_S
     began = time.monotonic()
     await client.subscribe(channel, **fields)
